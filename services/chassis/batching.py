@@ -1,0 +1,82 @@
+"""Natural batching: what waits while one flush is under way goes into the next one. No timer, so nothing waits when all is quiet."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class Batcher(Generic[Item, Outcome]):
+    """Collects items from concurrent callers and flushes them together; each caller gets its own item's outcome.
+
+    `flush` gets 1 to `limit` items and returns as many outcomes in their order, or raises; an outcome that is an exception is raised
+    to its caller alone. A caller that is cancelled stops waiting, but its item is flushed all the same: a flush is never cancelled by
+    its callers. With `key`, items of equal key never share a flush; the later one waits for the next.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[list[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        *,
+        limit: int = 256,
+        lanes: int = 1,
+        key: Callable[[Item], Hashable] | None = None,
+    ) -> None:
+        """`lanes` is how many flushes may be under way at once."""
+        self._flush = flush
+        self._limit = limit
+        self._lanes = lanes
+        self._key = key
+        self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._busy: set[Hashable] = set()
+
+    async def submit(self, item: Item) -> Outcome:
+        """Hands the item to a flush and returns its outcome. Raises what the flush raised for it."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._start()
+        return await future
+
+    def _start(self) -> None:
+        if len(self._running) < self._lanes and self._waiting:
+            task = asyncio.create_task(self._drain())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
+        if self._key is None:
+            taken, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            return taken
+        taken, left = [], []
+        for entry in self._waiting:
+            key = self._key(entry[0])
+            if len(taken) < self._limit and key not in self._busy:
+                self._busy.add(key)
+                taken.append(entry)
+            else:
+                left.append(entry)
+        self._waiting = left
+        return taken
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first flush
+        while batch := self._take():
+            try:
+                outcomes = await self._flush([item for item, _ in batch])
+                if len(outcomes) != len(batch):
+                    raise RuntimeError(f"{len(outcomes)} outcomes for a batch of {len(batch)}")
+            except Exception as error:
+                outcomes = [error] * len(batch)
+            finally:
+                if self._key is not None:
+                    self._busy.difference_update(self._key(item) for item, _ in batch)
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)

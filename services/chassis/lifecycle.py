@@ -1,0 +1,75 @@
+"""How a service starts, runs its background work, and stops on SIGTERM."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+import uvloop
+
+log = structlog.get_logger()
+
+
+class StartupError(Exception):
+    """What a service needs is not there; its message is the one line that the operator reads."""
+
+
+def run(main: Callable[[], Awaitable[int | None]]) -> None:
+    """Runs a service to its end on uvloop and exits: with main's code, or with one line and code 2 where it could not start."""
+
+    async def guarded() -> int | None:
+        return await main()
+
+    try:
+        code = uvloop.run(guarded())
+    except StartupError as error:
+        print(error, file=sys.stderr)  # noqa: T201  for the operator's terminal, before anything else is there
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+class Lifecycle:
+    """The life of one service: SIGTERM and SIGINT set `stopping`; the death of a background task stops the service with code 1.
+
+    Used as an async context manager; leaving it cancels the background tasks that are left, the newest first.
+    """
+
+    def __init__(self) -> None:
+        """Nothing happens before the context is entered."""
+        self.stopping = asyncio.Event()
+        self.exit_code = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Takes over SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        return self
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs `work` in the background until it ends, or the service does. An exception in it is fatal, never silent."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("service.task_died", task=task.get_name(), exc_info=error)
+            self.exit_code = 1
+            self.stopping.set()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancels what still runs in the background and waits for it."""
+        self.stopping.set()
+        for task in reversed(self._tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,83 @@
+"""What a service tells about itself: structured logs, and a port with its metrics and its health."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import orjson
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+from chassis.lifecycle import StartupError
+from chassis.settings import HostPort
+
+
+def configure_logging(service: str, level: str) -> None:
+    """Sends every log line, the libraries' included, to stderr as one JSON object with the ids of the current request and job."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        lambda _logger, _method, event: {"service": service, **event},
+        structlog.processors.dict_tracebacks,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+            ],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for noisy in ("aiormq", "aio_pika", "aiohttp.access", "alembic", "uvicorn", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+Check = Callable[[], str | None]
+"""A health check: None where all is well, otherwise a sentence that says what is not."""
+
+
+@contextlib.asynccontextmanager
+async def serving_metrics(listen: HostPort, *, live: Check, ready: Check) -> AsyncIterator[None]:
+    """Serves /metrics, /livez and /readyz on a port that is never routed to users. Raises StartupError where it is taken."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def health(check: Check) -> Callable[[web.Request], object]:
+        async def handler(_request: web.Request) -> web.Response:
+            complaint = check()
+            return web.Response(text=complaint or "ok", status=503 if complaint else 200)
+
+        return handler
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/livez", health(live))  # type: ignore[arg-type]
+    app.router.add_get("/readyz", health(ready))  # type: ignore[arg-type]
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, listen.host, listen.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise StartupError(f"cannot listen on {listen}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        await runner.cleanup()
