@@ -1,4 +1,4 @@
-"""Natural batching: what waits while one flush is under way goes into the next one. No timer, so nothing waits when all is quiet."""
+"""Natural batching: what waits while one flush is under way goes into the next one. No timer: nothing waits when all is quiet."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -11,9 +11,9 @@ Outcome = TypeVar("Outcome")
 class Batcher(Generic[Item, Outcome]):
     """Collects items from concurrent callers and flushes them together; each caller gets its own item's outcome.
 
-    `flush` gets 1 to `limit` items and returns as many outcomes in their order, or raises; an outcome that is an exception is raised
-    to its caller alone. A caller that is cancelled stops waiting, but its item is flushed all the same: a flush is never cancelled by
-    its callers. With `key`, items of equal key never share a flush; the later one waits for the next.
+    `flush` gets 1 to `limit` items and returns as many outcomes in their order, or raises; an outcome that is an exception is
+    raised to its caller alone. A caller that is cancelled stops waiting, but its item is flushed all the same: callers never
+    cancel a flush. With `key`, items of equal key never share a flush; the later one waits for the next.
     """
 
     def __init__(

@@ -95,7 +95,7 @@ def from_status(status: status_pb2.Status) -> AppError:
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> AppError:
     """The error that a call failed with."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  the stubs name the synchronous Call only; both have what it reads
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
     if status is not None:
         return from_status(status)
     return AppError(error.code(), error.code().name, error.details() or error.code().name)

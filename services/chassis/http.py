@@ -49,7 +49,7 @@ async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int 
     )
     server = Server(config)
     task = asyncio.create_task(server.serve(sockets=[bind(listen)]), name=f"http {listen}")
-    while not server.started and not task.done():
+    while not server.started and not task.done():  # noqa: ASYNC110  uvicorn tells it in no other way
         await asyncio.sleep(0.01)
     try:
         yield

@@ -65,9 +65,7 @@ class Lifecycle:
             self.exit_code = 1
             self.stopping.set()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Cancels what still runs in the background and waits for it."""
         self.stopping.set()
         for task in reversed(self._tasks):
