@@ -4,7 +4,7 @@ import sys
 from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 Model = TypeVar("Model", bound=BaseSettings)
 
@@ -31,8 +31,8 @@ def parse_host_port(value: object) -> object:
     return HostPort(host.strip("[]"), int(port))
 
 
-Listen = Annotated[HostPort, BeforeValidator(parse_host_port)]
-"""The type of a `*_LISTEN` setting."""
+Listen = Annotated[HostPort, NoDecode, BeforeValidator(parse_host_port)]
+"""The type of a `*_LISTEN` setting. NoDecode: a tuple would be read from the environment as JSON."""
 
 
 def load_settings(settings: type[Model]) -> Model:
