@@ -1,0 +1,60 @@
+"""The predictions of the account: found by id or by the token of their files, and listed newest first."""
+
+import bisect
+
+from simulator.prediction import Prediction
+
+PAGE_SIZE = 100
+"""Predictions on a page of the list."""
+
+
+class Predictions:
+    """All predictions since the start or the last reset, in the order of their creates."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.all: list[Prediction] = []
+        self._by_id: dict[str, Prediction] = {}
+        self._by_token: dict[str, Prediction] = {}
+        self._kept = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Adds the newest one."""
+        self.all.append(prediction)
+        self._by_id[prediction.id] = self._by_token[prediction.token] = prediction
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        """The one with that id."""
+        return self._by_id.get(prediction_id)
+
+    def with_token(self, token: str) -> Prediction | None:
+        """The one whose files' URLs carry that token."""
+        return self._by_token.get(token)
+
+    def page(
+        self, now: float, *, older_than: int | None, newer_than: int | None, after: float | None, before: float | None
+    ) -> tuple[list[Prediction], bool, bool]:
+        """A page, newest first, and whether there are newer and older ones.
+
+        `older_than` and `newer_than` are places in the order of creates; `after` (included) and `before` (excluded) are times.
+        """
+        low = 0 if after is None else bisect.bisect_left(self.all, after, key=lambda item: item.created)
+        high = len(self.all)
+        if before is not None:
+            high = bisect.bisect_left(self.all, before, key=lambda item: item.created)
+        shown = range(low, high)
+        if newer_than is not None:
+            places = (place for place in shown[max(0, newer_than - low) :] if self.all[place].listed <= now)
+            found = [self.all[place] for _, place in zip(range(PAGE_SIZE + 1), places, strict=False)]
+            more, found = len(found) > PAGE_SIZE, found[:PAGE_SIZE][::-1]
+            return found, more, True
+        top = high if older_than is None else min(high, older_than - 1)
+        places = (place for place in reversed(range(low, top)) if self.all[place].listed <= now)
+        found = [self.all[place] for _, place in zip(range(PAGE_SIZE + 1), places, strict=False)]
+        return found[:PAGE_SIZE], older_than is not None, len(found) > PAGE_SIZE
+
+    def forget_data(self, now: float, retention: float) -> None:
+        """Lets go of the inputs and outputs that are past their time, so that a long run does not fill the memory."""
+        while self._kept < len(self.all) and self.all[self._kept].removed(now, retention):
+            self.all[self._kept].input = self.all[self._kept].output = None
+            self._kept += 1

@@ -1,0 +1,44 @@
+"""The simulator's settings: environment variables that begin with SIMULATOR_."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis.settings import HostPort, Listen
+
+
+class Settings(BaseSettings):
+    """Every setting has a default: `python -m simulator` starts without any."""
+
+    model_config = SettingsConfigDict(env_prefix="SIMULATOR_", frozen=True)
+
+    listen: Listen = HostPort("127.0.0.1", 8090)
+    """host:port of the API. Clients use http://host:port as base URL (replicate 1.x) or http://host:port/v1 (2.x)."""
+
+    files_listen: Listen = HostPort("127.0.0.1", 8091)
+    """host:port of the output files. URLs of outputs name the host that a client called the API by, and this port."""
+
+    control: bool = False
+    """Serve /control/… (ledger, faults, reset) on the API's port. Whoever reaches it can break every prediction."""
+
+    predict_seconds: float = Field(2.0, ge=0, le=1800)
+    """About how long a prediction runs, in seconds; each takes between 0.7 and 1.3 times that."""
+
+    queue_seconds: float = Field(0.2, ge=0, le=1800)
+    """About how long a prediction waits in `starting`, in seconds; between 0.7 and 1.3 times that."""
+
+    creates_per_minute: int = Field(600, ge=0)
+    """Creates that the account may make in a minute before it gets 429; 0 is unlimited. A sixth of them may come at once."""
+
+    reads_per_minute: int = Field(3000, ge=0)
+    """All other calls that the account may make in a minute; 0 is unlimited. A sixth of them may come at once."""
+
+    retention_seconds: float = Field(3600, gt=0)
+    """How long after its end a prediction keeps input, output and files, in seconds (Replicate: one hour)."""
+
+    seed: int = 0
+    """Seed of the durations: the n-th prediction after a start or a reset takes equally long in every run."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log lines to write."""
