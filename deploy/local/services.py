@@ -1,0 +1,161 @@
+"""The project's own services as processes: which command, which settings, and when each is ready.
+
+`make up` and the tests start them from here, so that both run what the other runs.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import probes
+from object_store import ObjectStore
+from part import Part, PartFailed, inherited_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORT_ROOTS = f"{ROOT / 'services'}:{ROOT / 'protos' / 'gen'}"
+SERVICES = ("simulator", "jobs", "generator", "gateway")
+DRAIN_SECONDS = 40.0  # how long a generator may take to hand its work back
+
+
+class Services:
+    """The services of one instance, wired to its servers and to each other.
+
+    `port` gives the number for a name such as GATEWAY_PORT or GENERATOR_1_METRICS_PORT, the same one each time.
+    `preferences` are settings that give way to this wiring (a user's environment), `overrides` win over it (a test's).
+    With `replicate_token` the generators work against Replicate; without it, against the simulator.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        database_url: str,
+        amqp_url: str,
+        store: ObjectStore,
+        bucket: str,
+        worker_token: str,
+        port: Callable[[str], int],
+        replicate_token: str = "",
+        preferences: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the wiring; nothing is started here."""
+        self.state = state
+        self.database_url = database_url
+        self.amqp_url = amqp_url
+        self.store = store
+        self.bucket = bucket
+        self.worker_token = worker_token
+        self.port = port
+        self.replicate_token = replicate_token
+        self.preferences = dict(preferences or {})
+        self.overrides = dict(overrides or {})
+
+    def simulator(self) -> Part:
+        """The double of Replicate, with its control interface on: this is nobody's production."""
+        computed = {
+            "SIMULATOR_LISTEN": self._listen("SIMULATOR_PORT"),
+            "SIMULATOR_FILES_LISTEN": self._listen("SIMULATOR_FILES_PORT"),
+            "SIMULATOR_CONTROL": "true",
+        }
+        port = self.port("SIMULATOR_PORT")
+        return self._part("simulator", [], computed, lambda: probes.answers_http(port), f"http://127.0.0.1:{port}")
+
+    def jobs(self) -> Part:
+        """The owner of PostgreSQL; `migrate` has to have run."""
+        ready = self._is_ready("JOBS_METRICS_PORT")
+        return self._part("jobs", ["serve"], self._jobs_settings(), ready, self._listen("JOBS_PORT"))
+
+    def generator(self, number: int) -> Part:
+        """One of any number of generators, counted from 1."""
+        metrics = f"GENERATOR_{number}_METRICS_PORT"
+        computed = {
+            "GENERATOR_JOBS_ADDRESS": self._listen("JOBS_WORKER_PORT"),
+            "GENERATOR_WORKER_TOKEN": self.worker_token,
+            "GENERATOR_AMQP_URL": self.amqp_url,
+            "GENERATOR_METRICS_LISTEN": self._listen(metrics),
+            **self._provider(),
+            **self.store.settings("GENERATOR", self.bucket),
+        }
+        return self._part("generator", [], computed, self._is_ready(metrics), "", name=f"generator-{number}")
+
+    def gateway(self) -> Part:
+        """REST, for the clients."""
+        computed = {
+            "GATEWAY_LISTEN": self._listen("GATEWAY_PORT"),
+            "GATEWAY_METRICS_LISTEN": self._listen("GATEWAY_METRICS_PORT"),
+            "GATEWAY_JOBS_ADDRESS": self._listen("JOBS_PORT"),
+            **self.store.settings("GATEWAY", self.bucket),
+        }
+        address = f"http://{self._listen('GATEWAY_PORT')}"
+        return self._part("gateway", [], computed, self._is_ready("GATEWAY_METRICS_PORT"), address)
+
+    def migrate(self) -> None:
+        """Bring the database to this code's schema."""
+        self._run_jobs("migrate")
+
+    def create_key(self, tenant: str, name: str) -> str:
+        """Make an API key and return it."""
+        return self._run_jobs("keys", "create", "--tenant", tenant, "--name", name).strip()
+
+    def _provider(self) -> dict[str, str]:
+        if self.replicate_token:
+            return {"GENERATOR_REPLICATE_TOKEN": self.replicate_token}
+        return {
+            "GENERATOR_REPLICATE_URL": f"http://{self._listen('SIMULATOR_PORT')}",
+            "GENERATOR_OUTPUT_HOSTS": self._listen("SIMULATOR_FILES_PORT"),
+        }
+
+    def _jobs_settings(self) -> dict[str, str]:
+        return {
+            "JOBS_DATABASE_URL": self.database_url,
+            "JOBS_AMQP_URL": self.amqp_url,
+            "JOBS_LISTEN": self._listen("JOBS_PORT"),
+            "JOBS_WORKER_LISTEN": self._listen("JOBS_WORKER_PORT"),
+            "JOBS_METRICS_LISTEN": self._listen("JOBS_METRICS_PORT"),
+            "JOBS_WORKER_TOKEN": self.worker_token,
+        }
+
+    def _listen(self, setting: str) -> str:
+        return f"127.0.0.1:{self.port(setting)}"
+
+    def _is_ready(self, metrics: str) -> Callable[[], bool]:
+        port = self.port(metrics)
+        return lambda: probes.answers_http(port, "/readyz", only_ok=True)
+
+    def _environment(self, service: str, computed: Mapping[str, str]) -> dict[str, str]:
+        prefix = f"{service.upper()}_"
+        preferred = {name: value for name, value in self.preferences.items() if name.startswith(prefix)}
+        overridden = {name: value for name, value in self.overrides.items() if name.startswith(prefix)}
+        python = {"PYTHONPATH": IMPORT_ROOTS, "PYTHONUNBUFFERED": "1"}
+        return {**python, **preferred, **computed, **overridden}
+
+    def _part(
+        self,
+        service: str,
+        arguments: list[str],
+        computed: Mapping[str, str],
+        is_ready: Callable[[], bool],
+        address: str,
+        name: str = "",
+    ) -> Part:
+        command = [sys.executable, "-m", service, *arguments]
+        environment = self._environment(service, computed)
+        return Part(self.state, name or service, command, environment, is_ready, address=address, stop_seconds=DRAIN_SECONDS)
+
+    def _run_jobs(self, *arguments: str) -> str:
+        """Run a command of `python -m jobs` to its end and return its standard output."""
+        environment = self._environment("jobs", self._jobs_settings())
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", *arguments],
+            env=inherited_environment() | environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PartFailed(f"python -m jobs {' '.join(arguments)} failed:\n{done.stderr.strip()}")
+        return done.stdout

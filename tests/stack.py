@@ -1,0 +1,117 @@
+"""The whole system in a test: simulator, jobs, generators and gateway as real processes on the session's servers.
+
+stack = start_stack(generators=3, JOBS_TIME_SCALE="0.1", SIMULATOR_PREDICT_SECONDS="0.5")
+stack.gateway_url, stack.jobs_address, stack.worker_address, stack.worker_token, stack.simulator_url
+stack.api_key                        a key of the tenant "tests"; stack.create_key("other") makes one of another tenant
+stack.kill("generator-2")            SIGKILL; stop(name) asks with SIGTERM, start_part(name) starts it again
+stack.pid("jobs"), stack.log("jobs") a process id; everything the process wrote
+stack.add_generator()                one more
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ports
+from part import Part, stop_together
+from services import Services
+
+if TYPE_CHECKING:
+    from servers import Bucket, Servers
+
+START_SECONDS = 60.0
+
+
+class Stack:
+    """One running system."""
+
+    def __init__(
+        self,
+        state: Path,
+        servers: "Servers",
+        database_url: str,
+        amqp_url: str,
+        bucket: "Bucket",
+        settings: Mapping[str, str],
+    ) -> None:
+        """`state` is the folder of its logs; `settings` win over those that wire the parts to each other."""
+        self.state = state
+        self.worker_token = secrets.token_hex(16)
+        chosen: defaultdict[str, int] = defaultdict(ports.any_free_port)
+        self._port = chosen.__getitem__
+        self.services = Services(
+            state,
+            database_url=database_url,
+            amqp_url=amqp_url,
+            store=servers.object_store,
+            bucket=bucket.bucket,
+            worker_token=self.worker_token,
+            port=self._port,
+            overrides=settings,
+        )
+        self.parts: dict[str, Part] = {}
+        self.gateway_url = f"http://127.0.0.1:{self._port('GATEWAY_PORT')}"
+        self.jobs_address = f"127.0.0.1:{self._port('JOBS_PORT')}"
+        self.worker_address = f"127.0.0.1:{self._port('JOBS_WORKER_PORT')}"
+        self.simulator_url = f"http://127.0.0.1:{self._port('SIMULATOR_PORT')}"
+
+    def start(self, generators: int) -> None:
+        """Start every part and wait until all are ready; raise PartFailed, with the log's end, if one is not."""
+        numbered = [self.services.generator(number + 1) for number in range(generators)]
+        parts = [self.services.simulator(), self.services.jobs(), *numbered, self.services.gateway()]
+        self.parts = {part.name: part for part in parts}
+        for part in parts:
+            part.start()
+        for part in parts:
+            part.wait(START_SECONDS)
+
+    def add_generator(self) -> str:
+        """Start one more generator and return its name."""
+        number = sum(name.startswith("generator-") for name in self.parts) + 1
+        part = self.services.generator(number)
+        self.parts[part.name] = part
+        self.start_part(part.name)
+        return part.name
+
+    def start_part(self, name: str) -> None:
+        """Start a part that was stopped or killed, and wait until it is ready."""
+        self.parts[name].start()
+        self.parts[name].wait(START_SECONDS)
+
+    def stop(self, name: str | None = None) -> None:
+        """Ask one part to end, or all of them: those that use others first."""
+        if name is not None:
+            self.parts[name].stop()
+            return
+        clients = [part for part in self.parts.values() if part.name.startswith(("gateway", "generator"))]
+        stop_together(clients)
+        stop_together([part for part in self.parts.values() if part not in clients])
+
+    def kill(self, name: str) -> None:
+        """End a part as a crash would."""
+        self.parts[name].kill()
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a part that lives."""
+        return self.parts[name].pid()
+
+    def log(self, name: str) -> str:
+        """Everything that a part has written."""
+        return self.parts[name].log_file.read_text(errors="replace")
+
+    def metrics_url(self, name: str) -> str:
+        """The base URL of a part's /metrics, /livez and /readyz; name is jobs, gateway or generator-N."""
+        setting = f"{name.upper().replace('-', '_')}_METRICS_PORT"
+        return f"http://127.0.0.1:{self._port(setting)}"
+
+    def create_key(self, tenant: str) -> str:
+        """A new API key of a tenant."""
+        return self.services.create_key(tenant, "tests")
+
+    @cached_property
+    def api_key(self) -> str:
+        """A key of the tenant `tests`."""
+        return self.create_key("tests")
