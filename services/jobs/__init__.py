@@ -1,0 +1,1 @@
+"""The jobs service: owns PostgreSQL, accepts jobs, hands them out under leases, and decides every state."""

@@ -1,0 +1,100 @@
+"""PostgreSQL: the pool, and statements that survive what their callers do not.
+
+Hot statements run on raw asyncpg inside SQLAlchemy's pool: one statement is one transaction, and an answer means its commit.
+"""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chassis.errors import AppError, unavailable
+
+log = structlog.get_logger()
+
+DISCONNECTS = ("08", "57P", "25006")
+"""SQLSTATEs after which a connection is of no use: lost, shut down, or (25006) still open to a server that was demoted."""
+
+REPEATABLE = ("40P01", "40001", "0A000")
+"""Deadlock, serialization failure, and a cached plan that a migration made stale: the same statement may simply run again."""
+
+
+def async_url(url: str) -> str:
+    """The URL as SQLAlchemy wants it for asyncpg."""
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+
+
+class Database:
+    """A bounded pool of connections that are alike in every setting that matters for durability."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        """Connects when first used. No overflow: connections beyond the pool would be opened and thrown away under load."""
+        self.engine: AsyncEngine = create_async_engine(
+            async_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_recycle=300,
+            connect_args={
+                "timeout": 5,
+                "command_timeout": 30,
+                "server_settings": {
+                    "application_name": "mediagen-jobs",
+                    "statement_timeout": "20000",
+                    "lock_timeout": "10000",
+                    "idle_in_transaction_session_timeout": "10000",
+                    "jit": "off",
+                },
+            },
+        )
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Runs one statement in a transaction of its own and returns its rows once it is committed.
+
+        It runs to its end even if the caller is cancelled. Raises AppError UNAVAILABLE where the database is away; the statement may
+        have been committed then, as after any lost answer. Other errors of the statement pass through.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._fetch(sql, arguments)))
+
+    async def _fetch(self, sql: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        for attempt in range(5):
+            try:
+                async with self.engine.connect() as connection:
+                    raw: Any = (await connection.get_raw_connection()).driver_connection
+                    try:
+                        rows: list[asyncpg.Record] = await raw.fetch(sql, *arguments)
+                        return rows
+                    except asyncpg.PostgresError as error:
+                        state = error.sqlstate or ""
+                        if state.startswith(DISCONNECTS):
+                            await connection.invalidate()
+                            raise unavailable("The database is away; nothing is lost, try again.") from error
+                        if state not in REPEATABLE or attempt == 4:
+                            raise
+                        log.info("database.repeated", sqlstate=state)
+                    except (asyncpg.InterfaceError, TimeoutError, OSError) as error:
+                        await connection.invalidate()
+                        raise unavailable("The database is away; nothing is lost, try again.") from error
+            except (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.CannotConnectNowError) as error:
+                raise unavailable("The database is away; nothing is lost, try again.") from error
+            except asyncpg.PostgresError as error:  # while connecting
+                if (error.sqlstate or "").startswith((*DISCONNECTS, "53300")):
+                    raise unavailable("The database is away; nothing is lost, try again.") from error
+                raise
+            await asyncio.sleep(0.01 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+    async def reachable(self) -> bool:
+        """Whether a statement gets through."""
+        try:
+            await self.fetch("SELECT 1")
+        except (AppError, asyncpg.PostgresError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()

@@ -1,0 +1,71 @@
+"""The schema: bringing it up to date, and refusing one that is older than the code."""
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chassis.lifecycle import StartupError
+
+LOCK = 0x6D656469616765
+"""Key of the advisory lock under which migrations run ("mediage"): several pods may start at once."""
+
+WAIT_SECONDS = 30
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    # A session lock over all migrations; each of them is a transaction of its own.
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+    connection.commit()
+    try:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    finally:
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
+        connection.commit()
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Runs every migration that is missing. Raises StartupError where the database stays away for WAIT_SECONDS."""
+    await wait_for_database(engine)
+    async with engine.connect() as connection:
+        await connection.run_sync(_upgrade)
+
+
+async def wait_for_database(engine: AsyncEngine) -> None:
+    """Returns once a statement gets through, or raises StartupError after WAIT_SECONDS."""
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+    while True:
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+            return
+        except (OSError, TimeoutError, DBAPIError) as error:
+            cause = getattr(error, "orig", None) or error
+            if asyncio.get_running_loop().time() > deadline:
+                raise StartupError(f"JOBS_DATABASE_URL: no PostgreSQL answers there: {cause}") from None
+        await asyncio.sleep(0.5)
+
+
+async def check_schema(engine: AsyncEngine) -> None:
+    """Raises StartupError where the schema lacks a migration that this code knows. A newer schema is fine: it is upgraded first."""
+    async with engine.connect() as connection:
+        current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+    head = known[0]
+    if current is None or (current in known and current != head):
+        raise StartupError(f"the database's schema is at {current or 'nothing'}, older than {head}: run `python -m jobs migrate` first")

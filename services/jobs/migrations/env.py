@@ -1,0 +1,7 @@
+"""Alembic's environment: one connection, handed in by jobs.migrate, and one transaction a migration."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,233 @@
+-- The only statement that writes a job's state. `input` is what is asked of which job, `rules` the table of states.py; store.py
+-- fills both in, with the protocol's times and limits.
+-- Everything that is decided here is decided on rows that are locked, in the order of their ids, and as they are now.
+WITH RECURSIVE {before}input AS MATERIALIZED (
+    {input}
+),
+rules (verb, source, target, fence, lease, attempts, claims, base, factor, cap, submission) AS (
+    VALUES {rules}
+),
+held AS MATERIALIZED (
+    SELECT j.* FROM jobs j WHERE j.id IN (SELECT job_id FROM input) ORDER BY j.id FOR UPDATE
+),
+-- What is true of each asked-for job: which prediction may be bound, and whether its reporter still holds it.
+facts AS MATERIALIZED (
+    SELECT i.*, h.epoch AS held_epoch,
+        CASE WHEN i.verb IN ('created', 'found') THEN (
+            SELECT c.id FROM unnest(string_to_array(i.prediction_ids, ',')) WITH ORDINALITY AS c (id, n)
+            WHERE NOT EXISTS (
+                SELECT FROM submissions s
+                WHERE s.lane = h.lane AND s.prediction_id = c.id AND s.intent_id <> coalesce(i.intent_id, h.intent_id)
+            )
+            ORDER BY c.n LIMIT 1
+        ) END AS bindable,
+        i.epoch = h.epoch AND NOT (h.state = 'unknown' AND h.lease_worker IS NOT NULL) AS holder,
+        h.lookup_begun_at >= h.settle_at AS settled,
+        h.first_empty_at <= h.lookup_begun_at - make_interval(secs => {lookup_gap}) AS empty_before
+    FROM input i JOIN held h ON h.id = i.job_id
+),
+-- Which row of the table applies, if any.
+chosen AS MATERIALIZED (
+    SELECT f.*, r.verb AS rule, r.source, r.target AS wish, r.attempts, r.claims, r.submission,
+        CASE WHEN r.verb = 'created' AND NOT f.holder THEN 'drop' ELSE r.lease END AS lease,
+        greatest(
+            coalesce(f.delay, 0),
+            random() * least(r.cap, r.base * power(r.factor, least(10, CASE r.verb WHEN 'retry' THEN h.attempt - 1 ELSE h.setbacks END)))
+                * {time_scale}
+        ) AS rest
+    FROM facts f
+    JOIN held h ON h.id = f.job_id
+    JOIN rules r ON r.source = h.state AND r.verb = CASE
+        WHEN f.verb = 'intend' AND h.cancel_requested_at IS NOT NULL THEN 'decline'
+        WHEN f.verb = 'created' AND f.bindable IS NULL THEN 'taken'
+        -- A match proves nothing before the intent's POST can no longer be on its way: until then it may be a twin's.
+        WHEN f.verb = 'found' AND (f.bindable IS NULL OR NOT f.settled) THEN 'look_again'
+        WHEN f.verb = 'empty' AND f.settled AND f.empty_before THEN 'ruled_out'
+        WHEN f.verb IN ('empty', 'unreadable') THEN 'look_again'
+        WHEN f.verb = 'claim' AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
+        WHEN f.verb = 'expire' AND (h.lease_until IS NULL OR h.lease_until > now()) THEN NULL
+        WHEN f.verb = 'give_up' AND (h.deadline_at > now() OR h.cancel_requested_at IS NOT NULL) THEN NULL
+        WHEN f.verb = 'cancel' AND h.cancel_requested_at IS NOT NULL THEN NULL
+        WHEN f.verb = 'outcome_unknown' AND h.unknown_since > now() - make_interval(secs => {unknown_limit}) THEN NULL
+        ELSE f.verb END
+    WHERE CASE r.fence
+        WHEN 'none' THEN true
+        WHEN 'epoch' THEN h.epoch = f.epoch
+        WHEN 'intent' THEN h.intent_id = f.intent_id
+        WHEN 'prediction' THEN h.epoch = f.epoch AND h.prediction_id = f.prediction_ids
+        WHEN 'unleased' THEN h.lease_worker IS NULL
+    END
+),
+-- What the job becomes: a wish to queue or to fail gives way to a cancellation, and to the end of its attempts.
+decided AS MATERIALIZED (
+    SELECT c.*, h.version AS held_version,
+        CASE
+            WHEN c.source = c.wish THEN c.wish
+            WHEN c.wish IN ('queued', 'failed') AND c.rule <> 'outcome_unknown' AND h.cancel_reason = 'deadline_exceeded' THEN 'failed'
+            WHEN c.wish IN ('queued', 'failed') AND c.rule <> 'outcome_unknown' AND h.cancel_reason IS NOT NULL THEN 'canceled'
+            WHEN c.wish = 'queued' AND h.attempt + c.attempts >= h.max_attempts THEN 'failed'
+            WHEN c.rule = 'expire' AND c.wish = 'queued' AND h.claims >= {max_claims} THEN 'failed'
+            ELSE c.wish
+        END AS target,
+        CASE
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'deadline_exceeded'
+            WHEN c.rule = 'expire' AND c.wish = 'queued' THEN 'crash_loop'
+            WHEN c.rule = 'canceled' THEN coalesce(c.code, 'provider_timeout')
+            WHEN c.rule = 'outcome_unknown' THEN 'outcome_unknown'
+            WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.code, h.error_code)
+        END AS failure_code,
+        CASE
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'The job''s deadline passed before it was finished.'
+            WHEN c.rule = 'expire' AND c.wish = 'queued' THEN 'Generators died while they held this job, again and again.'
+            WHEN c.rule = 'canceled' THEN coalesce(c.message, 'Replicate canceled the prediction: it reached its time limit.')
+            WHEN c.rule = 'outcome_unknown' THEN
+                'It could not be found out whether the prediction was created; to spare a second payment it was not repeated.'
+            WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.message, h.error_message)
+        END AS failure_message
+    FROM chosen c JOIN held h ON h.id = c.job_id
+),
+written AS (
+    UPDATE jobs j SET
+        state = d.target,
+        version = j.version + 1,
+        updated_at = now(),
+        epoch = j.epoch + CASE WHEN d.rule IN ('claim', 'attach', 'reconcile') THEN 1 ELSE 0 END,
+        lease_worker = CASE d.lease WHEN 'take' THEN d.worker WHEN 'keep' THEN j.lease_worker END,
+        lease_until = CASE d.lease WHEN 'take' THEN now() + make_interval(secs => {lease}) WHEN 'keep' THEN j.lease_until END,
+        attempt = j.attempt + d.attempts,
+        claims = CASE WHEN d.claims IS NULL THEN 0 ELSE greatest(0, j.claims + d.claims) END,
+        setbacks = CASE
+            WHEN d.claims IS NULL THEN 0
+            WHEN d.target = 'queued' AND d.source <> 'queued' AND d.rule <> 'release' THEN j.setbacks + 1
+            ELSE j.setbacks END,
+        intent_id = CASE WHEN d.rule = 'intend' THEN d.intent_id WHEN d.target = 'queued' THEN NULL ELSE j.intent_id END,
+        settle_at = CASE WHEN d.rule = 'intend' THEN now() + make_interval(secs => {settle}) ELSE j.settle_at END,
+        lookup_begun_at = CASE WHEN d.rule IN ('reconcile', 'look_again') THEN now() ELSE j.lookup_begun_at END,
+        first_empty_at = CASE
+            WHEN d.rule = 'intend' THEN NULL
+            WHEN d.rule = 'look_again' AND d.verb = 'empty' THEN coalesce(j.first_empty_at, j.lookup_begun_at)
+            ELSE j.first_empty_at END,
+        unknown_since = CASE WHEN d.target = 'unknown' THEN coalesce(j.unknown_since, now()) END,
+        prediction_id = CASE
+            WHEN d.rule IN ('created', 'found') THEN d.bindable WHEN d.target = 'queued' THEN NULL ELSE j.prediction_id END,
+        provider_status = CASE WHEN d.target = d.source THEN j.provider_status END,
+        progress = CASE WHEN d.target = d.source THEN j.progress WHEN d.target = 'succeeded' THEN 1 END,
+        not_before = CASE WHEN d.target = 'queued' AND d.source <> 'queued' THEN now() + make_interval(secs => d.rest) ELSE j.not_before END,
+        next_dispatch_at = CASE
+            WHEN d.target = 'queued' AND d.source = 'queued' THEN j.next_dispatch_at
+            WHEN d.target = 'queued' OR (d.target IN ('submitted', 'unknown') AND d.lease = 'drop')
+                THEN now() + make_interval(secs => d.rest)
+            -- A flag on a row that nobody holds: whoever follows it next acts on it at once.
+            WHEN d.lease = 'keep' AND j.lease_worker IS NULL THEN now()
+        END,
+        rings = 0,
+        wait_reason = CASE WHEN d.target = 'queued' THEN CASE d.rule
+            WHEN 'rate_limit' THEN 'rate_limit' WHEN 'account' THEN 'lane_paused' WHEN 'release' THEN NULL ELSE 'retry' END END,
+        cancel_requested_at = CASE WHEN d.rule IN ('cancel', 'give_up') THEN now() ELSE j.cancel_requested_at END,
+        cancel_reason = CASE d.rule WHEN 'cancel' THEN 'canceled' WHEN 'give_up' THEN 'deadline_exceeded' ELSE j.cancel_reason END,
+        outputs = coalesce(d.outputs, j.outputs),
+        media_path = coalesce(d.outputs -> 0 ->> 'object_key', j.media_path),
+        error_code = CASE WHEN d.target IN ('succeeded', 'canceled') THEN NULL ELSE coalesce(d.failure_code, j.error_code) END,
+        error_message = CASE WHEN d.target IN ('succeeded', 'canceled') THEN NULL ELSE coalesce(d.failure_message, j.error_message) END,
+        started_at = CASE WHEN d.rule = 'claim' THEN coalesce(j.started_at, now()) ELSE j.started_at END,
+        finished_at = CASE WHEN d.target IN ('succeeded', 'failed', 'canceled') THEN now() END
+    FROM decided d
+    WHERE j.id = d.job_id AND j.version = d.held_version AND j.state = d.source
+    RETURNING j.*
+),
+history AS (
+    INSERT INTO job_events (job_id, version, from_state, to_state, epoch, actor, reason)
+    SELECT w.id, w.version, d.source, w.state, w.epoch, d.actor, concat_ws(': ', d.rule, d.code)
+    FROM written w JOIN decided d ON d.job_id = w.id
+),
+intents AS (
+    INSERT INTO submissions (intent_id, job_id, lane, attempt, epoch, fingerprint)
+    SELECT w.intent_id, w.id, w.lane, w.attempt, w.epoch, w.fingerprint
+    FROM written w JOIN decided d ON d.job_id = w.id WHERE d.rule = 'intend'
+),
+-- A prediction whose intent can never bind it is marked so, unless it may be what an equal job is looking for.
+orphans AS (
+    UPDATE submissions s SET state = 'orphan_canceled', prediction_id = f.bindable, finished_at = now()
+    FROM facts f JOIN held h ON h.id = f.job_id
+    WHERE f.verb = 'created' AND s.intent_id = f.intent_id AND s.prediction_id IS NULL AND f.bindable IS NOT NULL
+        AND NOT EXISTS (SELECT FROM decided d WHERE d.job_id = f.job_id)
+        AND NOT EXISTS (
+            SELECT FROM jobs o
+            WHERE o.lane = h.lane AND o.fingerprint = h.fingerprint AND o.state IN ('submitting', 'unknown')
+        )
+    RETURNING s.intent_id
+),
+submissions_written AS (
+    UPDATE submissions s SET
+        state = d.submission,
+        prediction_id = CASE WHEN d.rule IN ('created', 'found') THEN d.bindable ELSE s.prediction_id END,
+        http_status = coalesce(d.http_status, s.http_status),
+        error_code = coalesce(d.code, s.error_code),
+        error_message = coalesce(d.message, s.error_message),
+        predict_seconds = coalesce(d.predict_seconds, s.predict_seconds),
+        finished_at = CASE WHEN d.submission IN ('created', 'unknown') THEN s.finished_at ELSE now() END
+    FROM decided d JOIN held h ON h.id = d.job_id
+    WHERE d.submission IS NOT NULL AND s.intent_id = h.intent_id
+),
+pauses AS (
+    SELECT h.lane, bool_or(d.rule = 'account') AS account, max(d.delay) AS asked, max(d.code) AS code,
+        bool_or(d.rule IN ('account', 'rate_limit')) AS paused
+    FROM decided d JOIN held h ON h.id = d.job_id
+    WHERE d.rule IN ('account', 'rate_limit', 'created') GROUP BY h.lane
+),
+lanes_written AS (
+    UPDATE lanes l SET
+        paused_until = CASE WHEN p.paused THEN greatest(l.paused_until, now() + make_interval(secs => greatest(
+            coalesce(p.asked, 0),
+            CASE WHEN p.account THEN least({pause_limit}, {pause} * power(2, least(10, l.pauses))) ELSE 2 * {time_scale} END
+        ))) ELSE l.paused_until END,
+        paused_reason = CASE WHEN p.account THEN p.code WHEN p.paused THEN 'rate_limit' ELSE l.paused_reason END,
+        -- After a pause one create goes first, and more follow at the lane's rate.
+        create_tokens = CASE WHEN p.paused THEN 1 ELSE l.create_tokens END,
+        pauses = CASE WHEN p.paused THEN l.pauses + 1 ELSE 0 END
+    FROM pauses p
+    WHERE l.name = p.lane AND CASE WHEN p.paused THEN l.paused_until IS NULL OR l.paused_until <= now() ELSE l.pauses > 0 END
+)
+SELECT f.ord,
+    CASE
+        WHEN d.rule = 'taken' THEN 'taken'
+        WHEN d.rule = 'look_again' THEN CASE WHEN f.verb = 'found' AND f.bindable IS NULL THEN 'taken' ELSE 'too_early' END
+        WHEN d.rule = 'decline' THEN 'canceled'
+        WHEN d.rule = 'created' AND NOT f.holder THEN 'not_holder'
+        WHEN w.id IS NOT NULL THEN 'ok'
+        -- The effect is there already, by this very report.
+        WHEN f.verb = 'intend' AND h.intent_id = f.intent_id AND h.state = 'submitting' AND h.epoch = f.epoch THEN 'ok'
+        WHEN f.verb = 'created' AND h.intent_id = f.intent_id AND h.prediction_id = f.prediction_ids AND h.state = 'submitted'
+            THEN CASE WHEN h.epoch = f.epoch AND h.lease_worker IS NOT DISTINCT FROM f.worker THEN 'ok' ELSE 'not_holder' END
+        WHEN f.verb = 'found' AND h.epoch = f.epoch AND h.state = 'submitted' THEN 'ok'
+        WHEN f.verb = 'lost' AND h.intent_id = f.intent_id AND h.state = 'unknown' THEN 'ok'
+        WHEN f.verb IN ('reject', 'rate_limit', 'not_sent', 'account') AND EXISTS (
+            SELECT FROM submissions s WHERE s.intent_id = f.intent_id AND s.state IN ('refused', 'not_sent')) THEN 'ok'
+        WHEN f.verb = 'complete' AND h.epoch = f.epoch AND h.state = 'succeeded' AND h.prediction_id = f.prediction_ids THEN 'ok'
+        WHEN f.verb IN ('retry', 'fail', 'aborted', 'canceled') AND h.epoch = f.epoch AND EXISTS (
+            SELECT FROM submissions s WHERE s.lane = h.lane AND s.prediction_id = f.prediction_ids
+                AND s.state IN ('failed', 'aborted', 'canceled')) THEN 'ok'
+        WHEN f.verb = 'release' AND h.epoch = f.epoch AND h.lease_worker IS NULL AND h.finished_at IS NULL THEN 'ok'
+        WHEN f.verb = 'cancel' AND (h.state = 'canceled' OR h.cancel_requested_at IS NOT NULL AND h.finished_at IS NULL) THEN 'ok'
+        WHEN o.intent_id IS NOT NULL THEN 'orphan'
+        ELSE 'stale'
+    END AS result,
+    f.job_id, f.verb,
+    coalesce(w.epoch, h.epoch) AS epoch,
+    coalesce(w.state, h.state) AS state,
+    coalesce(w.prediction_id, h.prediction_id) AS prediction_id,
+    coalesce(w.intent_id, h.intent_id) AS intent_id,
+    h.model,
+    (h.parameters || jsonb_build_object('prompt', h.prompt))::text AS input,
+    h.request_id, h.traceparent,
+    h.cancel_requested_at IS NOT NULL AS cancel_requested,
+    extract(epoch FROM h.deadline_at - now())::float8 AS deadline_in,
+    extract(epoch FROM now() - (SELECT s.created_at FROM submissions s WHERE s.intent_id = h.intent_id))::float8 AS intent_age,
+    extract(epoch FROM h.settle_at - now())::float8 AS settle_in,
+    extract(epoch FROM w.first_empty_at - now())::float8 AS first_empty_in
+FROM facts f
+JOIN held h ON h.id = f.job_id
+LEFT JOIN decided d ON d.job_id = f.job_id
+LEFT JOIN written w ON w.id = f.job_id
+LEFT JOIN orphans o ON o.intent_id = f.intent_id
+ORDER BY f.ord
