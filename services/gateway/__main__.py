@@ -1,0 +1,50 @@
+"""Starts the gateway: `python -m gateway`."""
+
+import contextlib
+
+from chassis.http import serving
+from chassis.lifecycle import Lifecycle, run
+from chassis.rpc import channel
+from chassis.settings import load_settings
+from chassis.telemetry import configure_logging, serving_metrics
+from gateway.api import create_app
+from gateway.jobs_client import JobsClient
+from gateway.readiness import JobsHealth
+from gateway.settings import Settings
+
+
+async def serve(settings: Settings) -> int:
+    """Serves until SIGTERM; the REST port closes first, and requests that are open get their answers."""
+    async with contextlib.AsyncExitStack() as stack:
+        jobs_channel = await stack.enter_async_context(channel(settings.jobs_address))
+        life = await stack.enter_async_context(Lifecycle())
+        health = JobsHealth(jobs_channel)
+        life.spawn(health.watch(), "health of jobs")
+
+        def live() -> str | None:
+            return None
+
+        def ready() -> str | None:
+            return "stopping" if life.stopping.is_set() else health.complaint()
+
+        app = create_app(
+            jobs=JobsClient(jobs_channel),
+            ready=ready,
+            max_body_bytes=settings.max_body_bytes,
+            cors_origins=settings.cors_origins,
+        )
+        await stack.enter_async_context(serving_metrics(settings.metrics_listen, live=live, ready=ready))
+        await stack.enter_async_context(serving(app, settings.listen))
+        await life.stopping.wait()
+    return life.exit_code
+
+
+def main() -> None:
+    """Reads the settings, and serves."""
+    settings = load_settings(Settings)
+    configure_logging("gateway", settings.log_level)
+    run(lambda: serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The ASGI application: routes, what surrounds them, and how their errors look."""
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse, Response
+
+from chassis.errors import AppError
+from chassis.telemetry import Check
+from gateway import openapi, problems
+from gateway.job_routes import JobRoutes
+from gateway.jobs_client import JobsClient
+from gateway.middleware import BodyLimit, Envelope, LastResort
+
+
+def create_app(*, jobs: JobsClient, ready: Check, max_body_bytes: int, cors_origins: tuple[str, ...] = ()) -> FastAPI:
+    """Builds the application over its parts; `ready` is what /readyz answers."""
+    app = FastAPI(
+        title="mediagen",
+        version="1.0.0",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            AppError: problems.on_app_error,
+            problems.ProblemError: problems.on_problem,
+            RequestValidationError: problems.on_validation_error,
+            HTTPException: problems.on_http_exception,
+        },
+    )
+    JobRoutes(jobs).add_to(app)
+    _add_health(app, ready)
+    _add_documents(app)
+
+    app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(LastResort)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Range",
+                "X-Request-Id",
+                "traceparent",
+            ],
+            expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Link", "Idempotent-Replayed"],
+        )
+    app.add_middleware(Envelope)
+    return app
+
+
+def _add_health(app: FastAPI, ready: Check) -> None:
+    async def livez() -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz() -> Response:
+        complaint = ready()
+        return PlainTextResponse(complaint or "ok", 503 if complaint else 200)
+
+    for path, handler in (("/livez", livez), ("/readyz", readyz)):
+        app.add_api_route(path, handler, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _add_documents(app: FastAPI) -> None:
+    document = orjson.dumps(openapi.document(app))
+
+    async def openapi_document() -> Response:
+        return Response(document, media_type="application/json")
+
+    app.add_api_route("/openapi.json", openapi_document, methods=["GET", "HEAD"], include_in_schema=False)

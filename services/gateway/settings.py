@@ -1,0 +1,68 @@
+"""The gateway's settings: environment variables that begin with GATEWAY_."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chassis.settings import HostPort, Listen
+
+
+def parse_endpoint(value: object) -> object:
+    """Checks that an S3 endpoint is a bare http(s) URL; raises ValueError with what to write instead."""
+    url = urlsplit(str(value))
+    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.username:
+        raise ValueError("must be http(s)://host[:port] and nothing more, such as http://127.0.0.1:9000")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def parse_origins(value: object) -> object:
+    """Splits a comma separated list of origins; raises ValueError for what is none."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(origin.strip() for origin in value.split(",") if origin.strip())
+    for origin in origins:
+        url = urlsplit(origin)
+        if origin != "*" and (url.scheme not in ("http", "https") or origin != f"{url.scheme}://{url.netloc}"):
+            raise ValueError("must be * or origins such as https://app.example.com, separated by commas")
+    return origins
+
+
+class Settings(BaseSettings):
+    """Where the gateway listens, and what it stands on."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+
+    listen: Listen = HostPort("127.0.0.1", 8080)
+    """host:port of the REST API."""
+
+    metrics_listen: Listen = HostPort("127.0.0.1", 9100)
+    """host:port of /metrics, /livez and /readyz; never routed to users."""
+
+    jobs_address: Listen = HostPort("127.0.0.1", 50051)
+    """host:port of JobsService; every address of the name is used in turn."""
+
+    s3_endpoint: Annotated[str, BeforeValidator(parse_endpoint)]
+    """http(s)://host[:port] of the object store."""
+
+    s3_access_key: str
+    """Access key that may read the bucket; it needs no other right."""
+
+    s3_secret_key: SecretStr
+    """Its secret."""
+
+    s3_bucket: str = Field("media", min_length=1)
+    """The bucket that generators store outputs in."""
+
+    s3_region: str = Field("us-east-1", min_length=1)
+    """The bucket's region; self-hosted stores take any."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_origins)] = ()
+    """Origins whose pages may call the API from a browser, separated by commas; `*` is every one. Empty turns CORS off."""
+
+    max_body_bytes: int = Field(262_144, ge=1024)
+    """Size of the largest request body, in bytes; a larger one is answered with 413."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
