@@ -2,6 +2,8 @@
 
 import contextlib
 
+import aiohttp
+
 from chassis.http import serving
 from chassis.lifecycle import Lifecycle, run
 from chassis.rpc import channel
@@ -9,6 +11,7 @@ from chassis.settings import load_settings
 from chassis.telemetry import configure_logging, serving_metrics
 from gateway.api import create_app
 from gateway.jobs_client import JobsClient
+from gateway.object_store import ObjectStore
 from gateway.readiness import JobsHealth
 from gateway.settings import Settings
 
@@ -17,6 +20,16 @@ async def serve(settings: Settings) -> int:
     """Serves until SIGTERM; the REST port closes first, and requests that are open get their answers."""
     async with contextlib.AsyncExitStack() as stack:
         jobs_channel = await stack.enter_async_context(channel(settings.jobs_address))
+        # No limit of its own: slow readers of a hundred files would make everybody else wait for theirs.
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+        store = ObjectStore(
+            await stack.enter_async_context(session),
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            bucket=settings.s3_bucket,
+        )
         life = await stack.enter_async_context(Lifecycle())
         health = JobsHealth(jobs_channel)
         life.spawn(health.watch(), "health of jobs")
@@ -29,6 +42,7 @@ async def serve(settings: Settings) -> int:
 
         app = create_app(
             jobs=JobsClient(jobs_channel),
+            store=store,
             ready=ready,
             max_body_bytes=settings.max_body_bytes,
             cors_origins=settings.cors_origins,

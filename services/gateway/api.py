@@ -12,10 +12,14 @@ from chassis.telemetry import Check
 from gateway import openapi, problems
 from gateway.job_routes import JobRoutes
 from gateway.jobs_client import JobsClient
+from gateway.media import MediaRoutes
 from gateway.middleware import BodyLimit, Envelope, LastResort
+from gateway.object_store import ObjectStore
 
 
-def create_app(*, jobs: JobsClient, ready: Check, max_body_bytes: int, cors_origins: tuple[str, ...] = ()) -> FastAPI:
+def create_app(
+    *, jobs: JobsClient, store: ObjectStore, ready: Check, max_body_bytes: int, cors_origins: tuple[str, ...] = ()
+) -> FastAPI:
     """Builds the application over its parts; `ready` is what /readyz answers."""
     app = FastAPI(
         title="mediagen",
@@ -32,6 +36,7 @@ def create_app(*, jobs: JobsClient, ready: Check, max_body_bytes: int, cors_orig
         },
     )
     JobRoutes(jobs).add_to(app)
+    MediaRoutes(jobs, store).add_to(app)
     _add_health(app, ready)
     _add_documents(app)
 

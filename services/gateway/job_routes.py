@@ -1,13 +1,12 @@
 """Jobs over REST: create, read, list, cancel. Creating and reading are thin handlers; the others are plain FastAPI."""
 
 import hashlib
-import re
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query
 from fastapi.routing import APIRoute
-from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.convertors import register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
@@ -16,14 +15,12 @@ from gateway import openapi
 from gateway.caller import Caller
 from gateway.conditional import if_none_match
 from gateway.creation import read_job, read_request_id
+from gateway.job_id import JobIdConvertor, checked_job_id
 from gateway.jobs_client import JobsClient
 from gateway.listing import ListQuery
-from gateway.problems import FieldError, invalid_fields
 from gateway.schemas import JobList, JobView
 from gateway.urls import base_url
 from gateway.views import job_view, to_json
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ThinRoute(APIRoute):
@@ -33,22 +30,6 @@ class ThinRoute(APIRoute):
         """As APIRoute."""
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
         self.app = request_response(self.endpoint)
-
-
-class JobIdConvertor(StringConvertor):
-    """A path segment up to its verb: `/jobs/ID:cancel` is no id `ID:cancel`."""
-
-    regex = "[^/:]+"
-
-
-def checked_job_id(text: str) -> str:
-    """A job id in the form that `jobs` knows; raises ProblemError where it can be none."""
-    job_id = text.lower()
-    if not _UUID.fullmatch(job_id):
-        raise invalid_fields(
-            [FieldError(field="job_id", message="A job id is a UUID, such as 019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47.")]
-        )
-    return job_id
 
 
 class JobRoutes:
@@ -65,6 +46,7 @@ class JobRoutes:
             "/api/v1/jobs/{job_id:job_id}:cancel",
             self.cancel,
             methods=["POST"],
+            operation_id="cancel_job",
             response_model=JobView,
             summary="Cancel a job",
             responses=openapi.problems(401, 404, 409, 422, 429, 503),

@@ -55,6 +55,17 @@ READ: dict[str, Any] = {
 """Of the thin handler that reads."""
 
 
+def media() -> dict[int | str, dict[str, Any]]:
+    """What reading an output may answer."""
+    anything = {"*/*": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}}
+    return {
+        200: {"description": "The file. `ETag` is its sha256.", "content": anything},
+        206: {"description": "The part that `Range` asked for.", "content": anything},
+        304: {"description": "It is as If-None-Match says; outputs never change."},
+        **problems(401, 403, 404, 416, 422, 503),
+    }
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that an operation may answer with."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF + "Problem"}}}

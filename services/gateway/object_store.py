@@ -1,0 +1,94 @@
+"""Reading objects from S3: `minio` signs, aiohttp streams with bounded memory."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from minio import Minio
+
+from gateway.conditional import Span
+from gateway.problems import ProblemError
+
+log = structlog.get_logger()
+
+CHUNK_BYTES = 256 * 1024
+"""The most that one download holds in memory, beside the sockets' buffers."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
+_LINK_LIFE = timedelta(minutes=5)
+
+
+class ObjectStore:
+    """One bucket, read only."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, *, endpoint: str, region: str, access_key: str, secret_key: str, bucket: str
+    ):
+        """`endpoint` is http(s)://host[:port]; the session stays the caller's to close."""
+        url = urlsplit(endpoint)
+        self._session = session
+        self._bucket = bucket
+        # With a region it signs without asking the server anything.
+        self._minio = Minio(
+            endpoint=url.netloc, access_key=access_key, secret_key=secret_key, secure=url.scheme == "https", region=region
+        )
+
+    async def open(self, key: str, size: int, span: Span | None) -> "OpenObject":
+        """Opens an object of `size` bytes, or a part of it. Raises ProblemError: 404 where it is gone, 503 where S3 is away."""
+        link = self._minio.presigned_get_object(bucket_name=self._bucket, object_name=key, expires=_LINK_LIFE)
+        headers = {"Accept-Encoding": "identity"}
+        if span is not None:
+            headers["Range"] = f"bytes={span.start}-{span.end - 1}"
+        try:
+            response = await self._session.get(link, headers=headers, timeout=_TIMEOUT)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _away(key, f"{type(error).__name__}: {error}") from None
+        if response.status == 404:
+            response.close()
+            log.error("object.gone", key=key)
+            raise ProblemError(404, "object_gone", "The file is no longer in the bucket.")
+        if response.status not in (200, 206):
+            response.close()
+            raise _away(key, f"S3 answered {response.status}")
+        opened = OpenObject(response, span or Span(0, size), size)
+        if response.content_length != opened.expected:
+            response.close()
+            raise _away(key, f"S3 has {response.content_length} bytes instead of {opened.expected}")
+        return opened
+
+
+class OpenObject:
+    """An object whose bytes are on their way."""
+
+    def __init__(self, response: aiohttp.ClientResponse, span: Span, size: int) -> None:
+        """Some stores answer a Range with 200 and the whole object: then what is before the part is read and dropped."""
+        self._response = response
+        whole = response.status == 200
+        self.expected = size if whole else span.length
+        self._skip = span.start if whole else 0
+        self._left = span.length
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Exactly the bytes that were asked for; raises aiohttp.ClientError where they end early."""
+        async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
+            if self._skip >= len(chunk):
+                self._skip -= len(chunk)
+                continue
+            piece = chunk[self._skip : self._skip + self._left]
+            self._skip = 0
+            self._left -= len(piece)
+            yield piece
+            if not self._left:
+                return
+
+    def close(self) -> None:
+        """Ends the download. A connection whose answer was not read to its end is not used again."""
+        self._response.close()
+
+
+def _away(key: str, why: str) -> ProblemError:
+    log.warning("object_store.away", key=key, error=why)
+    detail = "The file cannot be read right now; the job is unharmed. Try again."
+    return ProblemError(503, "object_store_unavailable", detail, headers={"Retry-After": "2"})
