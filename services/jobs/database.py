@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chassis.errors import AppError, unavailable
@@ -54,8 +55,8 @@ class Database:
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Runs one statement in a transaction of its own and returns its rows once it is committed.
 
-        It runs to its end even if the caller is cancelled. Raises AppError UNAVAILABLE where the database is away; the statement may
-        have been committed then, as after any lost answer. Other errors of the statement pass through.
+        It runs to its end even if the caller is cancelled. Raises AppError UNAVAILABLE where the database is away; the statement
+        may have been committed then, as after any lost answer. Other errors of the statement pass through.
         """
         return await asyncio.shield(asyncio.ensure_future(self._fetch(sql, arguments)))
 

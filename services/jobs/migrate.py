@@ -9,9 +9,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chassis.lifecycle import StartupError
+from jobs.database import async_url
 
 LOCK = 0x6D656469616765
 """Key of the advisory lock under which migrations run ("mediage"): several pods may start at once."""
@@ -68,4 +69,15 @@ async def check_schema(engine: AsyncEngine) -> None:
     known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
     head = known[0]
     if current is None or (current in known and current != head):
-        raise StartupError(f"the database's schema is at {current or 'nothing'}, older than {head}: run `python -m jobs migrate` first")
+        raise StartupError(
+            f"the database's schema is at {current or 'nothing'}, older than {head}: run `python -m jobs migrate` first"
+        )
+
+
+async def run(url: str) -> None:
+    """`python -m jobs migrate`."""
+    engine = create_async_engine(async_url(url))
+    try:
+        await migrate(engine)
+    finally:
+        await engine.dispose()

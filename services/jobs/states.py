@@ -11,8 +11,8 @@
       └──────── ruled_out ────────────────────┘              │
       └──────── retry, aborted ──────────────────────────────┘
 
-`unknown` means that a create may have happened: it is looked up in Replicate's list, never repeated. The table below is spliced into
-sql/transition.sql, the only statement that writes a state. The order of a job's rows in job_events is its history.
+`unknown` means that a create may have happened: it is looked up in Replicate's list, never repeated. The table below is part of
+sql/transition.sql, the only statement that writes a state. A job's rows in job_events are its history.
 """
 
 from dataclasses import dataclass
@@ -142,9 +142,7 @@ def _rows() -> list[Transition]:
         # --- looking a lost create up
         Transition("found", state.UNKNOWN, state.SUBMITTED, fence.EPOCH, lease.TAKE, claims=None, submission="created"),
         Transition("look_again", state.UNKNOWN, state.UNKNOWN, fence.EPOCH, lease.KEEP),
-        Transition(
-            "ruled_out", state.UNKNOWN, state.QUEUED, fence.EPOCH, attempts=-1, backoff=NOT_SENT, submission="not_created"
-        ),
+        Transition("ruled_out", state.UNKNOWN, state.QUEUED, fence.EPOCH, attempts=-1, backoff=NOT_SENT, submission="not_created"),
         Transition("outcome_unknown", state.UNKNOWN, state.FAILED, fence.NONE, submission="unknown"),
         # --- how a prediction ends
         Transition("complete", state.SUBMITTED, state.SUCCEEDED, fence.PREDICTION, submission="succeeded"),

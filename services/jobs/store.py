@@ -150,7 +150,7 @@ class Store:
         )
         granted = _sql("granted")
         self._claim_named = _fill(transition, before=_fill(_sql("claim_named"), granted=granted), input=claimed)
-        due = _fill(_sql("due"), limit="$2", unattended="$2")
+        due = _fill(_sql("due"), limit="$2", unattended="$2", lane_lock="FOR UPDATE")
         self._claim_due = _fill(transition, before=_fill(_sql("claim_due"), due=due, granted=granted), input=claimed)
         swept = ", ".join(f"NULL::{_TYPES[name]} AS {name}" for name in _COLUMNS[3:])
         self._sweep = _fill(
@@ -160,7 +160,10 @@ class Store:
             "FROM (SELECT id FROM jobs WHERE {where} LIMIT 500 FOR UPDATE SKIP LOCKED) s",
         )
         self._ring = _fill(
-            _sql("ring"), due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT), lease=timing.lease, ring=timing.ring
+            _sql("ring"),
+            due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, lane_lock=""),
+            lease=timing.lease,
+            ring=timing.ring,
         )
         self._create = _sql("create")
         self._get = _sql("get")
@@ -226,7 +229,7 @@ class Store:
         return done
 
     async def ring(self) -> tuple[int, bool, list[tuple[str, str]]]:
-        """Marks due jobs as rung and returns how many more may be rung for, whether more are due, and (job id, request id) of each."""
+        """Marks due jobs as rung; returns how many more may be rung for, whether more are due, and (job id, request id) of each."""
         rows = await self._database.fetch(self._ring)
         rung = [(row["id"], row["request_id"]) for row in rows if row["id"] is not None]
         return rows[0]["credit"], rows[0]["backlog"], rung
@@ -258,7 +261,7 @@ class Store:
         return {(row["tenant_id"], row["id"]): row for row in rows}
 
     async def heartbeat(self, held: Sequence[tuple[UUID, UUID, int, float | None, str | None]]) -> list[asyncpg.Record]:
-        """Extends leases named by (worker, job, epoch, progress, provider status); says of each whether it is lost or to be canceled."""
+        """Extends leases named by (worker, job, epoch, progress, provider status); says of each whether it is lost or to be ended."""
         columns = [list(column) for column in zip(*held, strict=True)] if held else [[], [], [], [], []]
         return await self._database.fetch(self._heartbeat, *columns, self._timing.lease)
 

@@ -18,8 +18,8 @@ class Timing:
     create_timeout: float = 23
     """How long a create may take from then: 3 to connect, 5 to write, 15 for the answer."""
     settle: float = 90
-    """After an intent, when an absence from Replicate's list counts: send_by and create_timeout, and 62 s for a frozen process, a slow
-    network and a list that lags (reference: model-checked in the protocol's sketches)."""
+    """After an intent, when an absence from Replicate's list counts: send_by and create_timeout, and 62 s for a frozen process, a
+    slow network and a list that lags."""
     lookup_gap: float = 15
     """Two empty look-ups that rule a create out are at least this far apart."""
     unknown_limit: float = 3000

@@ -14,4 +14,4 @@ def upgrade() -> None:
     script = Path(__file__).with_suffix(".sql").read_text()
     connection = op.get_bind()
     connection.execute(text("SELECT 1"))  # opens the transaction that the driver's call then runs in
-    connection.connection.run_async(lambda driver: driver.execute(script))  # type: ignore[attr-defined]
+    connection.connection.run_async(lambda driver: driver.execute(script))

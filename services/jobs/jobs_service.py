@@ -1,0 +1,209 @@
+"""JobsService: what applications may ask of their jobs (jobs.proto)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import grpc
+import uuid_utils.compat as uuid_utils
+
+from chassis.batching import Batcher
+from chassis.errors import AppError, FieldViolation, invalid_argument, to_status
+from chassis.rpc import REQUEST_ID, caller
+from jobs import access, specs
+from jobs.acceptance import Acceptance, Accepted
+from jobs.database import Database
+from jobs.keys import Tenant
+from jobs.listing import list_page
+from jobs.relay import Relay
+from jobs.settings import Settings
+from jobs.store import NewJob, Report, Store
+from jobs.views import job_view
+from jobs.watcher import Watcher
+from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
+
+MAX_BATCH = 256
+FINISHED = {jobs_pb2.JOB_STATUS_COMPLETED, jobs_pb2.JOB_STATUS_FAILED, jobs_pb2.JOB_STATUS_CANCELED}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def tenant() -> Tenant:
+    """The tenant of the current call; raises UNAUTHENTICATED where it carries no key."""
+    found: Tenant | None = caller.get()
+    if found is None:
+        raise AppError(
+            grpc.StatusCode.UNAUTHENTICATED,
+            "API_KEY_MISSING",
+            "Send an API key: `Authorization: Bearer mg_...`, or the metadata likewise.",
+        )
+    return found
+
+
+class JobsService(jobs_pb2_grpc.JobsServiceServicer):
+    """Each method does what jobs.proto says of it, for the tenant of the call and nobody else."""
+
+    def __init__(
+        self, database: Database, store: Store, acceptance: Acceptance, relay: Relay, watcher: Watcher, settings: Settings
+    ) -> None:
+        """Concurrent reads, and concurrent cancellations, go to PostgreSQL together."""
+        self._database = database
+        self._store = store
+        self._acceptance = acceptance
+        self._relay = relay
+        self._watcher = watcher
+        self._settings = settings
+        self._reads: Batcher[tuple[Tenant, UUID], jobs_pb2.Job | None] = Batcher(self._read_batch, lanes=2)
+        self._cancels: Batcher[Report, Any] = Batcher(store.transition, key=lambda report: report.job_id)
+
+    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Context) -> jobs_pb2.CreateJobResponse:
+        """Accepts one job."""
+        metadata = dict(context.invocation_metadata() or ())
+        return await self._create(tenant(), request, _text(metadata, REQUEST_ID), _text(metadata, "traceparent"))
+
+    async def BatchCreateJobs(self, request: jobs_pb2.BatchCreateJobsRequest, context: Context) -> jobs_pb2.BatchCreateJobsResponse:
+        """Accepts several jobs. Metadata `x-request-ids` and `traceparents` hold one value a request, comma separated."""
+        _check_batch("requests", len(request.requests))
+        metadata = dict(context.invocation_metadata() or ())
+        request_ids = _each(_text(metadata, "x-request-ids"), len(request.requests)) or [_text(metadata, REQUEST_ID)] * MAX_BATCH
+        traceparents = _each(_text(metadata, "traceparents"), len(request.requests)) or [""] * MAX_BATCH
+        owner = tenant()
+        outcomes = await asyncio.gather(
+            *[
+                self._create(owner, one, request_id, traceparent)
+                for one, request_id, traceparent in zip(request.requests, request_ids, traceparents, strict=False)
+            ],
+            return_exceptions=True,
+        )
+        results = []
+        for outcome in outcomes:
+            if isinstance(outcome, jobs_pb2.CreateJobResponse):
+                results.append(jobs_pb2.CreateJobResult(created=outcome))
+            elif isinstance(outcome, AppError):
+                results.append(jobs_pb2.CreateJobResult(error=to_status(outcome).SerializeToString()))
+            else:
+                raise outcome
+        return jobs_pb2.BatchCreateJobsResponse(results=results)
+
+    async def _create(
+        self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str, traceparent: str
+    ) -> jobs_pb2.CreateJobResponse:
+        spec = request.job
+        specs.check_spec(spec, request.request_id)
+        job = NewJob(
+            id=uuid_utils.uuid7(),
+            tenant_id=owner.id,
+            key=request.request_id,
+            request_sha256=specs.request_sha256(spec),
+            prompt=spec.prompt,
+            model=spec.model or self._settings.default_model,
+            parameters=spec.parameters or "{}",
+            request=specs.stored_request(spec),
+            priority=spec.priority,
+            deadline=float(spec.deadline_seconds or self._settings.deadline_seconds),
+            request_id=request_id or None,
+            traceparent=traceparent or None,
+        )
+        accepted: Accepted = await self._acceptance.accept(owner, job)
+        return jobs_pb2.CreateJobResponse(job=await self._read(owner, accepted.job_id), repeated=accepted.repeated)
+
+    async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Context) -> jobs_pb2.GetJobResponse:
+        """Reads one job."""
+        return jobs_pb2.GetJobResponse(job=await self._read(tenant(), specs.parse_id(request.job_id)))
+
+    async def BatchGetJobs(self, request: jobs_pb2.BatchGetJobsRequest, context: Context) -> jobs_pb2.BatchGetJobsResponse:
+        """Reads several jobs; those that the tenant does not have are absent."""
+        _check_batch("job_ids", len(request.job_ids))
+        owner = tenant()
+        ids = {specs.parse_id(job_id, "job_ids") for job_id in request.job_ids}
+        found = await asyncio.gather(*[self._reads.submit((owner, job_id)) for job_id in ids])
+        return jobs_pb2.BatchGetJobsResponse(jobs=[job for job in found if job is not None])
+
+    async def ListJobs(self, request: jobs_pb2.ListJobsRequest, context: Context) -> jobs_pb2.ListJobsResponse:
+        """Reads one page."""
+        owner = tenant()
+        ids, token = await list_page(self._database.engine, owner, request)
+        found = await asyncio.gather(*[self._reads.submit((owner, job_id)) for job_id in ids])
+        page = jobs_pb2.ListJobsResponse(jobs=[job for job in found if job is not None], next_page_token=token)
+        for job in page.jobs:
+            job.ClearField("attempts")
+        return page
+
+    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Context) -> jobs_pb2.CancelJobResponse:
+        """Asks for a job's end."""
+        owner, job_id = tenant(), specs.parse_id(request.job_id)
+        await self._read(owner, job_id)  # before the write: another tenant's job is no job
+        row = await self._cancels.submit(Report(job_id, "cancel", actor="client"))
+        if row["result"] == "stale":
+            message = f"The job is {row['state']} and keeps that state."
+            raise AppError(grpc.StatusCode.FAILED_PRECONDITION, "JOB_FINISHED", message)
+        self._relay.wake()
+        return jobs_pb2.CancelJobResponse(job=await self._read(owner, job_id))
+
+    async def WatchJob(self, request: jobs_pb2.WatchJobRequest, context: Context) -> AsyncIterator[jobs_pb2.WatchJobResponse]:
+        """Streams the job's versions until a final one."""
+        owner, job_id = tenant(), specs.parse_id(request.job_id)
+        with self._watcher.watching(job_id, request.after_version) as watch:
+            while True:
+                watch.changed.clear()
+                job = await self._read(owner, job_id)
+                if job.version > request.after_version:
+                    watch.version = max(watch.version, job.version)
+                    yield jobs_pb2.WatchJobResponse(job=job)
+                if job.status in FINISHED:
+                    return
+                await watch.changed.wait()
+
+    async def GetOutput(self, request: jobs_pb2.GetOutputRequest, context: Context) -> jobs_pb2.GetOutputResponse:
+        """Says where an output lies, for the tenant or for the holder of its access token."""
+        job_id = specs.parse_id(request.job_id)
+        owner = await self._reader(job_id, request) if request.access_token else tenant()
+        job = await self._read(owner, job_id)
+        for output in job.outputs:
+            if output.index == request.index and output.object_key:
+                output.ClearField("access_token")
+                return jobs_pb2.GetOutputResponse(output=output)
+        raise AppError(
+            grpc.StatusCode.NOT_FOUND, "OUTPUT_NOT_FOUND", f"The job has no file {request.index}; it may not be finished."
+        )
+
+    async def _reader(self, job_id: UUID, request: jobs_pb2.GetOutputRequest) -> Tenant:
+        rows = await self._database.fetch(
+            "SELECT t.id, t.name, t.signing_secret, t.max_waiting FROM jobs j JOIN tenants t ON t.id = j.tenant_id WHERE j.id = $1",
+            job_id,
+        )
+        if rows:
+            owner = Tenant(**rows[0])
+            if access.verify(request.access_token, owner.signing_secret, str(owner.id), str(job_id), request.index):
+                return owner
+        raise AppError(
+            grpc.StatusCode.PERMISSION_DENIED, "ACCESS_TOKEN_INVALID", "This link was altered, has expired, or was withdrawn."
+        )
+
+    async def _read(self, owner: Tenant, job_id: UUID) -> jobs_pb2.Job:
+        job = await self._reads.submit((owner, job_id))
+        if job is None:
+            raise AppError(grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", f"There is no job {job_id}.")
+        return job
+
+    async def _read_batch(self, asked: list[tuple[Tenant, UUID]]) -> Sequence[jobs_pb2.Job | None]:
+        rows = await self._store.get(list({(owner.id, job_id): None for owner, job_id in asked}))
+        seconds = self._settings.access_token_seconds
+        found = ((owner, rows.get((owner.id, str(job_id)))) for owner, job_id in asked)
+        return [None if row is None else job_view(row, owner, seconds) for owner, row in found]
+
+
+def _text(metadata: dict[str, str | bytes], key: str) -> str:
+    value = metadata.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _each(value: str, count: int) -> list[str] | None:
+    values = value.split(",")
+    return values if value and len(values) == count else None
+
+
+def _check_batch(field: str, size: int) -> None:
+    if not 1 <= size <= MAX_BATCH:
+        raise invalid_argument([FieldViolation(field, f"must have 1 to {MAX_BATCH} entries, not {size}")])

@@ -1,0 +1,327 @@
+"""WorkerService: claims, heartbeats and reports of generators (worker.proto), each turned into rows of one statement."""
+
+import asyncio
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import grpc
+import orjson
+from google.protobuf.json_format import MessageToDict
+from prometheus_client import Counter
+
+from chassis.batching import Batcher
+from chassis.errors import AppError, FieldViolation, invalid_argument
+from jobs.relay import Relay
+from jobs.store import ClaimCall, Report, Store
+from jobs.timing import Timing
+from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
+
+MAX_BATCH = 1000
+LOOK_AGAIN_SECONDS = 0.5
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+RESULTS = {
+    "ok": worker_pb2.RESULT_OK,
+    "stale": worker_pb2.RESULT_STALE,
+    "not_holder": worker_pb2.RESULT_NOT_HOLDER,
+    "orphan": worker_pb2.RESULT_ORPHAN,
+    "taken": worker_pb2.RESULT_TAKEN,
+    "canceled": worker_pb2.RESULT_CANCELED,
+    "too_early": worker_pb2.RESULT_TOO_EARLY,
+}
+MODES = {"claim": worker_pb2.MODE_CREATE, "attach": worker_pb2.MODE_ATTACH, "reconcile": worker_pb2.MODE_RECONCILE}
+REFUSALS = {
+    worker_pb2.REFUSAL_KIND_REJECTED: "reject",
+    worker_pb2.REFUSAL_KIND_RATE_LIMITED: "rate_limit",
+    worker_pb2.REFUSAL_KIND_NOT_SENT: "not_sent",
+    worker_pb2.REFUSAL_KIND_ACCOUNT: "account",
+}
+FAILURES = {
+    worker_pb2.FAILURE_KIND_TRANSIENT: "retry",
+    worker_pb2.FAILURE_KIND_PERMANENT: "fail",
+    worker_pb2.FAILURE_KIND_ABORTED: "aborted",
+    worker_pb2.FAILURE_KIND_CANCELED: "canceled",
+}
+LOOKUPS = {
+    worker_pb2.LOOKUP_OUTCOME_FOUND: "found",
+    worker_pb2.LOOKUP_OUTCOME_EMPTY: "empty",
+    worker_pb2.LOOKUP_OUTCOME_UNREADABLE: "unreadable",
+}
+
+_reports = Counter("mediagen_jobs_reports_total", "Reports of generators, by verb and result.", ["verb", "result"])
+
+
+def worker_authenticator(token: str) -> Any:
+    """Lets in who shows the worker token, and nobody else."""
+
+    async def authenticate(shown: str | None) -> str:
+        if shown is None or not hmac.compare_digest(shown.encode(), token.encode()):
+            raise AppError(grpc.StatusCode.UNAUTHENTICATED, "WORKER_TOKEN_INVALID", "Send the worker token as the bearer token.")
+        return "worker"
+
+    return authenticate
+
+
+class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
+    """Each method does what worker.proto says of it."""
+
+    def __init__(self, store: Store, relay: Relay, timing: Timing) -> None:
+        """Reports of all verbs share their statements, at most one of a job in each, and two statements at once."""
+        self._store = store
+        self._relay = relay
+        self._timing = timing
+        self._reports: Batcher[Report, Any] = Batcher(store.transition, lanes=2, key=lambda report: report.job_id)
+        self._claims: Batcher[ClaimCall, list[asyncpg.Record]] = Batcher(store.claim, limit=32)
+
+    async def Claim(self, request: worker_pb2.ClaimRequest, context: Context) -> worker_pb2.ClaimResponse:
+        """Leases named jobs, or whatever is due."""
+        worker = _uuid(request.worker_id, "worker_id")
+        if not 1 <= request.slots <= MAX_BATCH:
+            raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
+        if request.job_ids:
+            ids = tuple(_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
+            rows = await self._claims.submit(ClaimCall(worker, ids, request.slots, request.no_creates))
+        else:
+            rows = await self._store.claim_due(worker, request.slots, request.no_creates)
+        self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
+        return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
+
+    async def Heartbeat(self, request: worker_pb2.HeartbeatRequest, context: Context) -> worker_pb2.HeartbeatResponse:
+        """Extends leases, and shares the account's reads out."""
+        worker = _uuid(request.worker_id, "worker_id")
+        held = [
+            (
+                worker,
+                _uuid(job.job_id, "held.job_id"),
+                job.epoch,
+                job.progress if job.HasField("progress") else None,
+                job.provider_status or None,
+            )
+            for job in request.held
+        ]
+        noted = (worker, request.slots, request.free_slots, request.no_creates, max(0, request.reads_wanted), request.leaving)
+        rows, allowances = await asyncio.gather(self._store.heartbeat(held), self._store.note_workers([noted]))
+        return worker_pb2.HeartbeatResponse(
+            lost_job_ids=[str(row["job_id"]) for row in rows if row["lost"]],
+            cancel_job_ids=[str(row["job_id"]) for row in rows if row["cancel"] and not row["lost"]],
+            read_allowance=allowances.get(worker, 0),
+            timing=self._timing.to_proto(),
+        )
+
+    async def RecordIntent(self, request: worker_pb2.RecordIntentRequest, context: Context) -> worker_pb2.RecordIntentResponse:
+        """claimed → submitting."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(job_id=one.job_id, epoch=one.epoch, verb="intend", intent_id=_uuid(one.intent_id, "intents.intent_id"))
+                for one in request.intents
+            ],
+        )
+        results = []
+        for row in rows:
+            left = row["deadline_in"] if row["result"] == "ok" else 0
+            cancel_after = min(self._timing.prediction, left)
+            results.append(worker_pb2.IntentResult(result=RESULTS[row["result"]], cancel_after_seconds=cancel_after))
+        return worker_pb2.RecordIntentResponse(results=results)
+
+    async def RecordPrediction(
+        self, request: worker_pb2.RecordPredictionRequest, context: Context
+    ) -> worker_pb2.RecordPredictionResponse:
+        """submitting or unknown → submitted."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb="created",
+                    intent_id=_uuid(one.intent_id, "predictions.intent_id"),
+                    prediction_ids=_prediction_id(one.prediction_id),
+                )
+                for one in request.predictions
+            ],
+        )
+        return worker_pb2.RecordPredictionResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def RecordRefusal(self, request: worker_pb2.RecordRefusalRequest, context: Context) -> worker_pb2.RecordRefusalResponse:
+        """submitting or unknown → queued, or failed."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb=_verb(REFUSALS, one.kind, "refusals.kind"),
+                    intent_id=_uuid(one.intent_id, "refusals.intent_id"),
+                    delay=one.retry_after_seconds or None,
+                    code=one.error_code or None,
+                    message=_storable(one.error_message),
+                    http_status=one.http_status or None,
+                )
+                for one in request.refusals
+            ],
+        )
+        return worker_pb2.RecordRefusalResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def RecordUnknown(self, request: worker_pb2.RecordUnknownRequest, context: Context) -> worker_pb2.RecordUnknownResponse:
+        """submitting → unknown."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb="lost",
+                    intent_id=_uuid(one.intent_id, "creates.intent_id"),
+                    message=_storable(one.reason),
+                )
+                for one in request.creates
+            ],
+        )
+        return worker_pb2.RecordUnknownResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def ReportLookup(self, request: worker_pb2.ReportLookupRequest, context: Context) -> worker_pb2.ReportLookupResponse:
+        """unknown → submitted, queued or canceled, or stays."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb=_verb(LOOKUPS, one.outcome, "lookups.outcome"),
+                    prediction_ids=",".join(_prediction_id(found) for found in one.prediction_ids) or None,
+                )
+                for one in request.lookups
+            ],
+        )
+        return worker_pb2.ReportLookupResponse(results=[self._lookup_result(row) for row in rows])
+
+    def _lookup_result(self, row: asyncpg.Record) -> worker_pb2.LookupResult:
+        result = worker_pb2.LookupResult(result=RESULTS[row["result"]])
+        if row["result"] == "ok" and row["state"] == "submitted":
+            result.prediction_id = row["prediction_id"]
+        elif row["result"] in ("too_early", "taken"):
+            settle = max(0.0, row["settle_in"] or 0.0)
+            gap = self._timing.lookup_gap + (row["first_empty_in"] or 0.0)
+            result.retry_after_seconds = max(settle, gap, 0.0) + min(LOOK_AGAIN_SECONDS, self._timing.sweep)
+        return result
+
+    async def Complete(self, request: worker_pb2.CompleteRequest, context: Context) -> worker_pb2.CompleteResponse:
+        """submitted → succeeded."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb="complete",
+                    prediction_ids=_prediction_id(one.prediction_id),
+                    outputs=_outputs(one.outputs),
+                    predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+                )
+                for one in request.completions
+            ],
+        )
+        return worker_pb2.CompleteResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def Fail(self, request: worker_pb2.FailRequest, context: Context) -> worker_pb2.FailResponse:
+        """submitted → queued, failed or canceled."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(
+                    job_id=one.job_id,
+                    epoch=one.epoch,
+                    verb=_verb(FAILURES, one.kind, "failures.kind"),
+                    prediction_ids=_prediction_id(one.prediction_id),
+                    code=one.error_code or None,
+                    message=_storable(one.error_message),
+                    outputs=_outputs(one.outputs) if one.outputs else None,
+                    predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+                )
+                for one in request.failures
+            ],
+        )
+        return worker_pb2.FailResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def Release(self, request: worker_pb2.ReleaseRequest, context: Context) -> worker_pb2.ReleaseResponse:
+        """Gives jobs back unharmed."""
+        rows = await self._apply(
+            request.worker_id,
+            [
+                dict(job_id=one.job_id, epoch=one.epoch, verb="release", delay=max(0.0, one.delay_seconds), code=one.reason or None)
+                for one in request.jobs
+            ],
+        )
+        return worker_pb2.ReleaseResponse(results=[RESULTS[row["result"]] for row in rows])
+
+    async def _apply(self, worker_id: str, reports: Sequence[dict[str, Any]]) -> list[asyncpg.Record]:
+        worker = _uuid(worker_id, "worker_id")
+        if not 1 <= len(reports) <= MAX_BATCH:
+            raise invalid_argument([FieldViolation("worker_id", f"reports come 1 to {MAX_BATCH} at a time, not {len(reports)}")])
+        rows = await asyncio.gather(
+            *[
+                self._reports.submit(
+                    Report(**{**report, "job_id": _uuid(report["job_id"], "job_id")}, worker=worker, actor=worker_id)
+                )
+                for report in reports
+            ]
+        )
+        for report, row in zip(reports, rows, strict=True):
+            _reports.labels(report["verb"], row["result"]).inc()
+        if any(row["state"] in ("queued", "submitted", "unknown") for row in rows):
+            self._relay.wake()  # it may be due again at once
+        return rows
+
+
+def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
+    return worker_pb2.Grant(
+        job_id=str(row["job_id"]),
+        epoch=row["epoch"],
+        mode=MODES[row["verb"]],
+        model=row["model"],
+        input=row["input"],
+        deadline_in_seconds=row["deadline_in"],
+        prediction_id=row["prediction_id"] or "",
+        intent_age_seconds=row["intent_age"] or 0.0,
+        intent_id=str(row["intent_id"] or ""),
+        settle_in_seconds=row["settle_in"] or 0.0,
+        request_id=row["request_id"] or "",
+        traceparent=row["traceparent"] or "",
+        cancel_requested=row["cancel_requested"],
+    )
+
+
+def _outputs(outputs: Iterable[worker_pb2.StoredOutput]) -> str:
+    kept = [MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) for one in outputs]
+    for one in kept:
+        one["size"] = int(one["size"])  # int64 is a string in proto JSON
+    return orjson.dumps(kept).decode().replace("\\u0000", "")
+
+
+def _storable(message: str) -> str | None:
+    """The text as a row can keep it: PostgreSQL has no character U+0000, and nobody reads more than this."""
+    return message.replace("\0", "")[:4000] or None
+
+
+def _prediction_id(text: str) -> str:
+    if not text or not text.isascii() or len(text) > 128 or "," in text or "\0" in text:
+        raise invalid_argument([FieldViolation("prediction_id", "must be an id of Replicate's")])
+    return text
+
+
+def _uuid(text: str, field: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise invalid_argument([FieldViolation(field, "must be a UUID")]) from None
+
+
+def _verb(verbs: dict[Any, str], kind: int, field: str) -> str:
+    if kind not in verbs:
+        raise invalid_argument([FieldViolation(field, "must be one of its enum's values")])
+    return verbs[kind]
