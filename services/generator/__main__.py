@@ -1,0 +1,71 @@
+"""`python -m generator`: takes jobs from prompt to stored picture, until SIGTERM. All of it is put together here."""
+
+import uuid
+from contextlib import AsyncExitStack
+from functools import partial
+
+from chassis import rabbit
+from chassis.lifecycle import Lifecycle, run
+from chassis.rpc import channel
+from chassis.settings import load_settings
+from chassis.telemetry import configure_logging, serving_metrics
+from generator.bells import Bells
+from generator.bucket import open_bucket
+from generator.claims import Claims
+from generator.health import Health
+from generator.hosts import AllowedHosts
+from generator.jobs_client import JobsClient
+from generator.leash import Leash
+from generator.lookup import Lookups
+from generator.poller import Poller
+from generator.reads import ReadBudget
+from generator.replicate_api import replicate_api
+from generator.run_job import Tools, run_job
+from generator.settings import Settings
+from generator.storing import Storing
+from generator.transfer import Transfers, download_session
+from generator.worker import Worker
+from mediagen.jobs.v1.worker_pb2_grpc import WorkerServiceStub
+
+
+async def main(settings: Settings) -> int:
+    """Runs one generator and returns its exit code."""
+    configure_logging("generator", settings.log_level)
+    token = settings.replicate_token.get_secret_value() if settings.replicate_token else None
+    leash, budget, allowed = Leash(), ReadBudget(), AllowedHosts(settings.output_hosts)
+    async with AsyncExitStack() as stack:
+        life = await stack.enter_async_context(Lifecycle())
+        stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address)))
+        jobs = JobsClient(stub, settings.worker_token.get_secret_value(), str(uuid.uuid4()))
+        api = await stack.enter_async_context(replicate_api(str(settings.replicate_url), token))
+        bucket = await stack.enter_async_context(
+            open_bucket(
+                str(settings.s3_endpoint),
+                settings.s3_access_key,
+                settings.s3_secret_key.get_secret_value(),
+                settings.s3_bucket,
+                settings.s3_region,
+            )
+        )
+        downloads = await stack.enter_async_context(download_session(allowed))
+        storing = Storing(Transfers(downloads, allowed, bucket, settings.max_output_bytes, token), bucket)
+        poller = Poller(api, budget)
+        tools = Tools(jobs, api, leash, poller, Lookups(api, budget), storing)
+        worker = Worker(jobs, leash, budget, bucket, settings.slots, partial(run_job, tools=tools))
+        bells = Bells(worker.changed)
+        health = Health(worker, poller, leash)
+        await stack.enter_async_context(serving_metrics(settings.metrics_listen, live=health.live, ready=health.ready))
+
+        life.spawn(worker.heartbeats(), "heartbeats")
+        life.spawn(poller.run(leash), "poller")
+        life.spawn(bucket.watch(), "bucket")
+        listening = life.spawn(rabbit.supervise(settings.amqp_url.get_secret_value(), "generator", bells.session), "bells")
+        claiming = life.spawn(Claims(jobs, worker, bells, bucket, leash).run(), "claims")
+        await life.stopping.wait()
+        listening.cancel()
+        await worker.drain(claiming)
+    return life.exit_code
+
+
+if __name__ == "__main__":
+    run(partial(main, load_settings(Settings)))

@@ -1,0 +1,88 @@
+"""The bell: messages of RabbitMQ that say which jobs wait. They wait here for a free slot, never for a job's end."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from google.protobuf.message import DecodeError
+
+from chassis import rabbit
+from mediagen.jobs.v1.ready_pb2 import JobsReady
+
+log = structlog.get_logger()
+
+QUEUE = JobsReady.DESCRIPTOR.full_name
+
+PREFETCH = 16
+
+
+@dataclass(eq=False)
+class Bell:
+    """One message."""
+
+    message: AbstractIncomingMessage
+    """What has to be acknowledged or given back."""
+    ready: JobsReady
+    """The jobs that it names."""
+    heard_at: float = field(default_factory=time.monotonic)
+    """When it came."""
+
+    async def acknowledge(self) -> None:
+        """It did its work. Where its connection is gone it comes again, which harms nothing."""
+        try:
+            await self.message.ack()
+        except Exception as error:
+            log.info("bell.ack_failed", error=type(error).__name__)
+
+    async def give_back(self) -> None:
+        """Somebody else may take it."""
+        try:
+            await self.message.nack(requeue=True)
+        except Exception as error:
+            log.info("bell.nack_failed", error=type(error).__name__)
+
+
+class Bells:
+    """The messages that wait, oldest first."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        """`changed` is set whenever a message came."""
+        self._changed = changed
+        self._waiting: list[Bell] = []
+
+    async def session(self, connection: AbstractConnection) -> None:
+        """Listens on one connection until it is lost. What had come over it comes again over the next one."""
+        try:
+            await rabbit.consume(connection, QUEUE, PREFETCH, self._deliver)
+        finally:
+            self._waiting.clear()
+
+    def take(self, jobs: int) -> list[Bell]:
+        """The oldest messages, with `jobs` jobs between them or a few more."""
+        taken: list[Bell] = []
+        while self._waiting and sum(len(bell.ready.job_ids) for bell in taken) < jobs:
+            taken.append(self._waiting.pop(0))
+        return taken
+
+    def stale(self, seconds: float) -> Sequence[Bell]:
+        """Takes those that have waited for longer than that."""
+        old = [bell for bell in self._waiting if time.monotonic() - bell.heard_at > seconds]
+        self._waiting = [bell for bell in self._waiting if bell not in old]
+        return old
+
+    def __bool__(self) -> bool:
+        """Whether any waits."""
+        return bool(self._waiting)
+
+    async def _deliver(self, message: AbstractIncomingMessage) -> None:
+        try:
+            ready = JobsReady.FromString(message.body)
+        except DecodeError:
+            log.error("bell.undecodable", message_id=message.message_id, size=len(message.body))
+            await message.reject(requeue=False)
+            return
+        self._waiting.append(Bell(message, ready))
+        self._changed.set()

@@ -1,0 +1,103 @@
+"""Turning bells into jobs: one loop claims what the waiting messages name, or whatever is due where no bell has rung for long."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+
+import grpc
+import stamina
+import structlog
+
+from generator.bells import Bell, Bells
+from generator.bucket import Bucket
+from generator.held import to_its_end
+from generator.jobs_client import JobsClient, may_succeed_later
+from generator.leash import Leash
+from generator.worker import Worker
+from mediagen.jobs.v1.worker_pb2 import Grant
+
+log = structlog.get_logger()
+
+CLAIM_SECONDS = 10.0
+"""How long one claim may take."""
+
+HOLD_SECONDS = 30.0
+"""How long a message is held while jobs cannot be reached; it goes back to the queue after that."""
+
+
+class Claims:
+    """The loop. It ends when the drain begins."""
+
+    def __init__(self, jobs: JobsClient, worker: Worker, bells: Bells, bucket: Bucket, leash: Leash) -> None:
+        """`worker` takes what is granted."""
+        self._jobs = jobs
+        self._worker = worker
+        self._bells = bells
+        self._bucket = bucket
+        self._leash = leash
+        self._more_due = False
+        self._ask_at = 0.0
+
+    async def run(self) -> None:
+        """Claims until the drain. A claim under way is finished even then, so that nothing is granted unheard."""
+        await self._leash.held()
+        while not self._leash.draining:
+            if self._worker.free <= 0:
+                await self._wait(self._leash.timing.silence_seconds)
+                for bell in self._bells.stale(self._leash.timing.silence_seconds):
+                    await bell.give_back()  # another generator may have a slot
+            elif bells := self._bells.take(self._worker.free):
+                await to_its_end(self._claim_named(bells))
+            elif self._more_due or time.monotonic() >= self._ask_at:
+                await to_its_end(self._claim_due())
+            else:
+                await self._wait(self._ask_at - time.monotonic())
+
+    async def _claim_named(self, bells: Sequence[Bell]) -> None:
+        """Claims the jobs of these messages together. What is not granted is due again, so they are done with."""
+        job_ids = list(dict.fromkeys(job_id for bell in bells for job_id in bell.ready.job_ids))
+        log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell in bells for request_id in bell.ready.request_ids])
+        try:
+            async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
+                with attempt:
+                    self._worker.take(await self._claim(job_ids, self._worker.free))
+        except grpc.aio.AioRpcError as error:
+            log.warning("claim.failed", code=error.code().name, details=error.details(), jobs=len(job_ids))
+            for bell in bells:
+                await bell.give_back()
+        else:
+            for bell in bells:
+                await bell.acknowledge()
+
+    async def _claim_due(self) -> None:
+        """Claims whatever is due. Where that fills every free slot there is more, and the next free slot asks again at once."""
+        slots = self._worker.free
+        try:
+            grants = await self._claim([], slots)
+        except grpc.aio.AioRpcError as error:
+            log.warning("claim.failed", code=error.code().name, details=error.details())
+            self._more_due = False
+        else:
+            self._more_due = len(grants) >= slots
+            self._worker.take(grants)
+
+    async def _claim(self, job_ids: Sequence[str], slots: int) -> Sequence[Grant]:
+        try:
+            return await self._jobs.claim(
+                job_ids, max(slots, 1), no_creates=not self._bucket.usable.is_set(), timeout=CLAIM_SECONDS
+            )
+        finally:
+            # Not all generators should ask in the same moment.
+            self._ask_at = time.monotonic() + self._leash.timing.silence_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def _may_wait(self, error: Exception) -> bool:
+        return may_succeed_later(error) and not self._leash.draining
+
+    async def _wait(self, seconds: float) -> None:
+        """Until a message came, a slot became free, or the drain began; at most that long."""
+        self._worker.changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.01)):
+                await self._worker.changed.wait()

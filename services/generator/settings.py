@@ -1,0 +1,75 @@
+"""The generator's settings: environment variables that begin with GENERATOR_. The protocol's times are told by jobs instead."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chassis.settings import HostPort, Listen
+from generator.hosts import HostPattern, parse_host_patterns
+
+REPLICATE = "https://api.replicate.com"
+
+
+class Settings(BaseSettings):
+    """One generator: whom it works for, which provider account it spends, and which bucket it fills."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_", frozen=True)
+
+    jobs_address: Listen = HostPort("127.0.0.1", 50052)
+    """host:port of the WorkerService of jobs."""
+
+    worker_token: SecretStr = Field(min_length=1)
+    """The token that jobs knows workers by, as its JOBS_WORKER_TOKEN."""
+
+    amqp_url: SecretStr
+    """amqp://user:password@host:port/vhost of RabbitMQ. While it is away the generator asks jobs for work instead."""
+
+    metrics_listen: Listen = HostPort("127.0.0.1", 9102)
+    """host:port of /metrics, /livez and /readyz."""
+
+    replicate_url: HttpUrl = HttpUrl(REPLICATE)
+    """Base URL of Replicate's API, without /v1. Another one, such as the simulator's, may do without a token."""
+
+    replicate_token: SecretStr | None = Field(None, validate_default=True)
+    """The API token of the Replicate account that pays."""
+
+    output_hosts: Annotated[tuple[HostPattern, ...], NoDecode, BeforeValidator(parse_host_patterns)] = (
+        HostPattern("replicate.delivery", None),
+        HostPattern("*.replicate.delivery", None),
+    )
+    """Where outputs may be downloaded from, with commas between: `host` or `*.suffix` (https, port 443), or `host:port` (http too).
+    A host that is named exactly may have a private address."""
+
+    s3_endpoint: HttpUrl = HttpUrl("http://127.0.0.1:9000")
+    """URL of the S3 server, without the bucket."""
+
+    s3_access_key: str
+    """Access key that may write to the bucket."""
+
+    s3_secret_key: SecretStr
+    """Its secret key."""
+
+    s3_bucket: str = Field("media", min_length=3, max_length=63)
+    """The bucket; it is made where it is missing."""
+
+    s3_region: str = "us-east-1"
+    """The region that requests to S3 are signed for."""
+
+    slots: int = Field(100, ge=1, le=10_000)
+    """How many jobs this process holds at a time. Most of them wait for Replicate, so hundreds are cheap."""
+
+    max_output_bytes: int = Field(1024**3, ge=1024)
+    """The largest output that is stored, in bytes; a job with a larger one fails with `output_too_large`."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log lines to write."""
+
+    @field_validator("replicate_token")
+    @classmethod
+    def _some_provider(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if token is not None and token.get_secret_value():
+            return token
+        if info.data.get("replicate_url") == HttpUrl(REPLICATE):
+            raise ValueError("is not set: give a token of Replicate, or the URL of a simulator as GENERATOR_REPLICATE_URL")
+        return None

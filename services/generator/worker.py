@@ -1,0 +1,159 @@
+"""This process as jobs knows it: a worker with slots, which says in heartbeats that it lives and what it holds."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+import grpc
+import structlog
+
+from generator.bucket import Bucket
+from generator.held import Held
+from generator.jobs_client import JobsClient
+from generator.leash import Leash
+from generator.metrics import jobs_ended, jobs_granted, slots_free, slots_total
+from generator.reads import ReadBudget
+from mediagen.jobs.v1 import worker_pb2 as pb
+
+log = structlog.get_logger()
+
+FIRST_HEARTBEAT_SECONDS = 5.0
+"""How long the first heartbeat may take; it brings the period of the others."""
+
+DRAIN_SECONDS = 30.0
+"""How long a drain waits for creates in flight to be answered and recorded."""
+
+LEAVE_SECONDS = 5.0
+"""How long a drain tries to give jobs back and to say goodbye. What fails costs others the lease's time, nothing more."""
+
+
+class Worker:
+    """The jobs that this process holds, each with the task that works on it."""
+
+    def __init__(
+        self, jobs: JobsClient, leash: Leash, budget: ReadBudget, bucket: Bucket, slots: int, run: Callable[[Held], Awaitable[str]]
+    ) -> None:
+        """`run` takes one job to its end here and says what became of it."""
+        self._jobs = jobs
+        self._leash = leash
+        self._budget = budget
+        self._bucket = bucket
+        self._slots = slots
+        self._run = run
+        self._held: dict[str, Held] = {}
+        self.changed = asyncio.Event()
+        """Set whenever a slot became free, or the drain began."""
+        self.beat = time.monotonic()
+        """When the heartbeat loop was last seen alive."""
+        slots_total.set(slots)
+        slots_free.set(slots)
+
+    @property
+    def free(self) -> int:
+        """Slots that could take a job now."""
+        return 0 if self._leash.draining else self._slots - len(self._held)
+
+    def take(self, grants: Iterable[pb.Grant]) -> None:
+        """Begins work on what was granted. A repeated grant is the answer to a repeated claim, and begun once."""
+        for grant in grants:
+            before = self._held.get(grant.job_id)
+            if before is not None and before.grant.epoch >= grant.epoch:
+                continue
+            if before is not None:
+                self._drop(before)
+            held = self._held[grant.job_id] = Held(grant)
+            jobs_granted.labels(pb.Mode.Name(grant.mode).removeprefix("MODE_").lower()).inc()
+            if not self._leash.draining:
+                held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
+        slots_free.set(max(0, self.free))
+
+    async def heartbeats(self) -> None:
+        """Sends heartbeats for ever."""
+        while True:
+            self.beat = began = time.monotonic()
+            period = self._leash.timing.heartbeat_seconds or 1.0
+            try:
+                await self.heartbeat(timeout=max(period, FIRST_HEARTBEAT_SECONDS if not self._leash.heard_at > 0 else 0))
+            except grpc.aio.AioRpcError as error:
+                log.warning("heartbeat.failed", code=error.code().name, details=error.details())
+            await asyncio.sleep(max(0.0, began + (self._leash.timing.heartbeat_seconds or 1.0) - time.monotonic()))
+
+    async def heartbeat(self, timeout: float, *, leaving: bool = False) -> None:
+        """Sends one heartbeat and does what its answer says. Raises AioRpcError."""
+        sent_at = time.monotonic()
+        asked = [(held, held.heartbeat_entry()) for held in self._held.values()]
+        response = await self._jobs.heartbeat(
+            pb.HeartbeatRequest(
+                worker_id=self._jobs.worker_id,
+                held=[entry for _, entry in asked],
+                slots=self._slots,
+                free_slots=max(0, self.free),
+                reads_wanted=self._budget.wanted(),
+                no_creates=not self._bucket.usable.is_set(),
+                leaving=leaving,
+            ),
+            timeout,
+        )
+        self._leash.heard(sent_at, response.timing)
+        self._budget.grant(response.read_allowance, response.timing.heartbeat_seconds)
+        lost, cancel = set(response.lost_job_ids), set(response.cancel_job_ids)
+        for held, entry in asked:
+            held.told(entry)
+            if entry.job_id in lost:
+                self._drop(held)
+            elif entry.job_id in cancel:
+                held.cancel.set()
+
+    async def drain(self, claiming: asyncio.Task[None]) -> None:
+        """Gives back what is held: creates in flight are finished and recorded first, everything else stops at once.
+
+        `claiming` is the loop of claims, which ends by itself; what it was granted last is given back too.
+        """
+        self._leash.drain()
+        self.changed.set()
+        log.info("drain.began", held=len(self._held))
+        tasks = {held.task for held in self._held.values() if held.task is not None}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait({*tasks, claiming}, timeout=DRAIN_SECONDS)
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(self._release(held) for held in self._held.values() if not held.settled))
+                await self.heartbeat(LEAVE_SECONDS, leaving=True)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            log.warning("drain.incomplete", error=type(error).__name__)
+        log.info("drain.ended")
+
+    async def _release(self, held: Held) -> None:
+        await self._jobs.release(pb.Released(job_id=held.grant.job_id, epoch=held.grant.epoch, reason="drain"))
+        held.settled = True
+
+    async def _work(self, held: Held) -> None:
+        """The task of one job. Its ids are in every log line that is written on its behalf."""
+        grant, outcome = held.grant, "dropped"
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(job_id=grant.job_id, epoch=grant.epoch)
+        if grant.request_id:
+            structlog.contextvars.bind_contextvars(request_id=grant.request_id)
+        if grant.traceparent:
+            structlog.contextvars.bind_contextvars(traceparent=grant.traceparent)
+        log.info("job.granted", mode=pb.Mode.Name(grant.mode))
+        try:
+            outcome = await self._run(held)
+        except Exception:
+            outcome = "crashed"  # its lease expires, and another worker goes on with it
+            log.exception("job.crashed")
+        finally:
+            jobs_ended.labels(outcome).inc()
+            if not self._leash.draining and self._held.get(grant.job_id) is held:
+                del self._held[grant.job_id]
+                slots_free.set(max(0, self.free))
+                self.changed.set()
+
+    def _drop(self, held: Held) -> None:
+        """Lets go of a job whose epoch has passed. A create in flight is still recorded, by its intent, before its task ends."""
+        if held.settled or held.task is None:
+            return
+        log.info("job.lost", job_id=held.grant.job_id, epoch=held.grant.epoch, request_id=held.grant.request_id)
+        held.settled = True
+        held.task.cancel()
