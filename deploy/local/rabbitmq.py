@@ -88,7 +88,10 @@ class RabbitMQ(Part):
         )
 
     def add_vhost(self, name: str) -> None:
-        """Create another virtual host with the same queues, policy and user."""
+        """Create another virtual host with the same queues, policy and user.
+
+        RabbitMQ 3.10 writes a new queue's name to disk within 3 s: killed earlier than that, it forgets the queue.
+        """
         self.control("import_definitions", str(self._write_definitions(name)))
 
     def delete_vhost(self, name: str) -> None:

@@ -1,5 +1,7 @@
 """The servers that every other integration test stands on."""
 
+import asyncio
+
 import aio_pika
 import asyncpg
 import pytest
@@ -49,6 +51,7 @@ async def test_a_message_survives_the_death_of_rabbitmq(rabbitmq: RabbitMQ, amqp
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await channel.default_exchange.publish(aio_pika.Message(b"42"), routing_key=QUEUE)
+    await asyncio.sleep(4)  # see RabbitMQ.add_vhost
     rabbitmq.kill()
     with pytest.raises(OSError):
         await aio_pika.connect(amqp_url)
@@ -57,7 +60,7 @@ async def test_a_message_survives_the_death_of_rabbitmq(rabbitmq: RabbitMQ, amqp
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-        message = await queue.get(timeout=30)
+        message = await queue.get(timeout=10)
         assert message is not None and message.body == b"42"
         await message.ack()
 
