@@ -86,8 +86,9 @@ class Account:
         """Makes the prediction, with whatever faults strike it. It is in the list, and counted, from here on."""
         seq = len(self.predictions.all) + 1
         draw = random.Random(f"{self.settings.seed}:{seq}")  # noqa: S311  the seeded clock
-        # The list is ordered by these times, and the clock of a machine may be set back.
-        now = self._newest = max(self._newest, time.time())
+        # The list is ordered by these times, and the clock of a machine may be set back. The API shows microseconds, and
+        # a client that asks for what came before or after a time it was shown means exactly that.
+        now = self._newest = max(self._newest, round(time.time(), 6))
         starts = now + spread(self.settings.queue_seconds, draw)
         seed = order.input.get("seed")
         if not isinstance(seed, int):

@@ -122,7 +122,7 @@ def fit(text: str, width: float, height: float, largest: int, smallest: int) -> 
     directions = (unicodedata.bidirectional(character) for character in text)
     leftwards = next((direction for direction in directions if direction in ("L", "R", "AL")), "L") != "L"
     faces = sorted(range(len(_INSTALLED) + 1), key=lambda face: -sum(_covers(face, character) for character in text))
-    words = [tuple(_pieces(word, faces)) for word in text.split(" ")] if text else []
+    words = [tuple(_pieces(word, faces)) for word in text.split()]
     for size in itertools.takewhile(lambda size: size > smallest, (int(largest * 0.93**step) for step in itertools.count())):
         block = Block(tuple(_wrapped(words, width, size)), size, width, leftwards)
         if block.height <= height and all(_width(line, size) <= width for line in block.lines):

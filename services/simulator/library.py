@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from simulator.drawing import draw_picture
 from simulator.prediction import Prediction
 from simulator.sounds import play_melody
+from simulator.videos import film
 
 CACHE_BYTES = 64 << 20
 """What the cache of files may take; files that leave it are drawn again, to the same bytes."""
@@ -62,5 +63,5 @@ def draw(prediction: Prediction, index: int) -> bytes:
     if prediction.model.media == "audio":
         return play_melody(prediction.prompt, prediction.seed, seconds=int(values.get("duration", 8)))
     if prediction.model.media == "video":
-        return draw_picture(prediction.prompt, prediction.seed, values, "png")
+        return film(prediction.prompt, prediction.seed)
     return draw_picture(prediction.prompt, prediction.seed + index, values, prediction.files[index].name.rpartition(".")[2])
