@@ -36,6 +36,9 @@ REQUEST_ID = "x-request-id"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """A batch of 256 jobs of the largest size fits."""
 
+MAX_METADATA_BYTES = 64 * 1024
+"""A batch call names the request id and trace of each of its requests in metadata; gRPC itself refuses more than 8 to 16 KiB."""
+
 KEEPALIVE_SECONDS = 30
 
 _handled = Counter("grpc_server_handled_total", "RPCs completed, by code.", ["grpc_method", "grpc_code"])
@@ -128,6 +131,8 @@ async def serving_grpc(
             ("grpc.so_reuseport", 0),  # without it a second server takes the same port silently
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ("grpc.http2.max_ping_strikes", 0),
