@@ -1,6 +1,5 @@
 """The ASGI application: routes, what surrounds them, and how their errors look."""
 
-import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -9,7 +8,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from chassis.errors import AppError
 from chassis.telemetry import Check
-from gateway import openapi, problems
+from gateway import problems
+from gateway.docs_page import add_docs
 from gateway.job_routes import JobRoutes
 from gateway.jobs_client import JobsClient
 from gateway.media import MediaRoutes
@@ -38,7 +38,7 @@ def create_app(
     JobRoutes(jobs).add_to(app)
     MediaRoutes(jobs, store).add_to(app)
     _add_health(app, ready)
-    _add_documents(app)
+    add_docs(app)
 
     app.add_middleware(BodyLimit, limit=max_body_bytes)
     app.add_middleware(LastResort)
@@ -72,12 +72,3 @@ def _add_health(app: FastAPI, ready: Check) -> None:
 
     for path, handler in (("/livez", livez), ("/readyz", readyz)):
         app.add_api_route(path, handler, methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def _add_documents(app: FastAPI) -> None:
-    document = orjson.dumps(openapi.document(app))
-
-    async def openapi_document() -> Response:
-        return Response(document, media_type="application/json")
-
-    app.add_api_route("/openapi.json", openapi_document, methods=["GET", "HEAD"], include_in_schema=False)

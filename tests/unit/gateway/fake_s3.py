@@ -1,0 +1,51 @@
+"""An S3 server that holds a dictionary, for what a real one does not do at will: ignore Range, fail, end early."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from chassis.settings import HostPort
+
+
+class FakeS3:
+    """Its objects by path (/bucket/key), and how it behaves."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.ignores_range = False
+        self.status = 200
+        self.cut_after: int | None = None
+        self.requests: list[web.Request] = []
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        if self.status != 200:
+            return web.Response(status=self.status, text="<Error/>")
+        content = self.objects.get(request.path)
+        if content is None:
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        status, headers = 200, {}
+        wanted = request.http_range
+        if not self.ignores_range and (wanted.start is not None or wanted.stop is not None):
+            headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(content)}"
+            status, content = 206, content[wanted]
+        response = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(len(content))})
+        await response.prepare(request)
+        await response.write(content[: self.cut_after])
+        if self.cut_after is not None:
+            assert request.transport is not None
+            request.transport.close()
+        return response
+
+    @asynccontextmanager
+    async def serving(self, listen: HostPort) -> AsyncIterator[None]:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self.get)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, *listen).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()
