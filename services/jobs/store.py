@@ -261,7 +261,7 @@ class Store:
         return {(row["tenant_id"], row["id"]): row for row in rows}
 
     async def heartbeat(self, held: Sequence[tuple[UUID, UUID, int, float | None, str | None]]) -> list[asyncpg.Record]:
-        """Extends leases named by (worker, job, epoch, progress, provider status); says of each whether it is lost or to be ended."""
+        """Extends leases named by (worker, job, epoch, progress, provider status); says of each if it is lost or to be ended."""
         columns = [list(column) for column in zip(*held, strict=True)] if held else [[], [], [], [], []]
         return await self._database.fetch(self._heartbeat, *columns, self._timing.lease)
 

@@ -45,6 +45,7 @@ chosen AS MATERIALIZED (
         WHEN f.verb = 'empty' AND f.settled AND f.empty_before THEN 'ruled_out'
         WHEN f.verb IN ('empty', 'unreadable') THEN 'look_again'
         WHEN f.verb = 'claim' AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
+        WHEN f.verb = 'release' AND h.lease_worker IS NULL THEN NULL
         WHEN f.verb = 'expire' AND (h.lease_until IS NULL OR h.lease_until > now()) THEN NULL
         WHEN f.verb = 'give_up' AND (h.deadline_at > now() OR h.cancel_requested_at IS NOT NULL) THEN NULL
         WHEN f.verb = 'cancel' AND h.cancel_requested_at IS NOT NULL THEN NULL

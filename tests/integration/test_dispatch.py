@@ -1,0 +1,189 @@
+"""Who is next: the relay's window, fairness between tenants, priorities, the lane's budget and its pauses."""
+
+import json
+from uuid import UUID, uuid4
+
+import pytest_asyncio
+
+from driver import Driver, driving
+from jobs.states import State
+from jobs.store import ClaimCall
+
+
+@pytest_asyncio.fixture
+async def driver(postgres_url):
+    async with driving(postgres_url) as ready:
+        yield ready
+
+
+async def note_worker(driver: Driver, slots: int, no_creates: bool = False):
+    return await driver.store.note_workers([(uuid4(), slots, slots, no_creates, 0, False)])
+
+
+async def test_the_relay_rings_only_as_far_ahead_as_generators_have_slots(driver):
+    for _ in range(10):
+        await driver.add()
+    assert (await driver.store.ring())[2] == []  # no generator, no bell
+    await note_worker(driver, slots=4)
+    credit, backlog, rung = await driver.store.ring()
+    assert (credit, backlog, len(rung)) == (0, True, 4)
+    assert len((await driver.store.ring())[2]) == 0  # those four are not claimed yet
+    assert await driver.claim(UUID(rung[0][0]))
+    assert len((await driver.store.ring())[2]) == 1
+
+
+async def test_a_ring_that_was_lost_is_repeated_and_each_rests_longer(driver):
+    await note_worker(driver, slots=4)
+    job_id = await driver.add()
+    rests = []
+    for _ in range(3):
+        assert [job for job, _ in (await driver.store.ring())[2]] == [str(job_id)]
+        row = (await driver.database.fetch("SELECT next_dispatch_at - now() AS rest FROM jobs"))[0]
+        rests.append(round(row["rest"].total_seconds()))
+        await driver.set(job_id, "next_dispatch_at = now()")
+    assert rests == [30, 60, 120]
+
+
+async def test_new_jobs_have_no_credit_while_older_ones_are_due(driver):
+    await note_worker(driver, slots=2)
+    for _ in range(3):
+        await driver.add()
+    credit, backlog, _ = await driver.store.ring()
+    assert (credit, backlog) == (0, True)
+
+
+async def test_one_tenants_backlog_does_not_starve_another(driver):
+    other = await driver.add_tenant("other")
+    for _ in range(50):
+        await driver.add()
+    theirs = {str(await driver.add(tenant=other)) for _ in range(3)}
+    granted = await driver.store.claim_due(uuid4(), 6, False)
+    assert sum(str(row["job_id"]) in theirs for row in granted) == 3
+    assert len(granted) == 6
+
+
+async def test_priority_goes_first_within_a_tenant_and_age_within_a_priority(driver):
+    order = {name: await driver.add(priority=priority) for name, priority in (("old", 0), ("young", 0), ("urgent", 5), ("idle", -5))}
+    claimed = []
+    for _ in order:
+        claimed += [row["job_id"] for row in await driver.store.claim_due(uuid4(), 1, False)]
+    assert claimed == [order["urgent"], order["old"], order["young"], order["idle"]]
+
+
+async def test_a_claim_grants_at_most_its_slots_and_makes_the_rest_due_at_once(driver):
+    await note_worker(driver, slots=10)
+    ids = [await driver.add() for _ in range(5)]
+    await driver.store.ring()
+    granted = (await driver.store.claim([ClaimCall(uuid4(), tuple(ids), 2, False)]))[0]
+    assert len(granted) == 2
+    rows = await driver.database.fetch("SELECT count(*) AS due FROM jobs WHERE state = 'queued' AND next_dispatch_at <= now() AND rings = 0")
+    assert rows[0]["due"] == 3
+
+
+async def test_claims_of_several_workers_in_one_statement_never_share_a_job(driver):
+    ids = [await driver.add() for _ in range(6)]
+    calls = [ClaimCall(uuid4(), tuple(ids), 4, False) for _ in range(3)]
+    granted = await driver.store.claim(calls)
+    taken = [row["job_id"] for rows in granted for row in rows]
+    assert len(taken) == len(set(taken))
+
+
+async def test_a_worker_whose_bucket_refuses_writes_gets_no_creates_but_follows_predictions(driver):
+    fresh, followed = await driver.add(), await driver.reach(State.SUBMITTED)
+    await driver.apply(followed, "release")
+    granted = await driver.store.claim_due(uuid4(), 10, True)
+    assert [row["job_id"] for row in granted] == [followed]
+    assert (await driver.row(fresh))["state"] == "queued"
+
+
+async def test_the_accounts_creates_are_a_budget_that_all_workers_share(postgres_url):
+    async with driving(postgres_url, creates_per_minute=60) as driver:
+        for _ in range(30):
+            await driver.add()
+        granted = [len(await driver.store.claim_due(uuid4(), 8, False)) for _ in range(4)]
+        assert sum(granted) == 10  # a burst of ten seconds' worth, then one a second
+        await driver.database.fetch("UPDATE lanes SET creates_refilled_at = now() - interval '3 s', create_tokens = 0")
+        assert len(await driver.store.claim_due(uuid4(), 8, False)) == 3
+
+
+async def test_402_pauses_the_lane_and_its_jobs_keep_their_place_until_it_resumes(driver):
+    job_id, waiting = await driver.reach(State.SUBMITTING), await driver.add()
+    followed = await driver.reach(State.SUBMITTED)
+    await driver.apply(followed, "release")
+    await driver.apply(job_id, "account", code="insufficient_credit", http_status=402)
+    row = await driver.row(job_id)
+    assert (row["state"], row["attempt"], row["wait_reason"]) == ("queued", 0, "lane_paused")
+    granted = await driver.store.claim_due(uuid4(), 10, False)
+    assert [one["job_id"] for one in granted] == [followed]  # what is paid for is followed all the same
+    await driver.database.fetch("UPDATE lanes SET paused_until = now() - interval '1 s'")
+    granted = {one["job_id"] for one in await driver.store.claim_due(uuid4(), 10, False)}
+    assert granted == {job_id, waiting}
+
+
+async def test_each_pause_in_a_row_is_longer_and_a_creation_ends_the_row(driver):
+    rests = []
+    for _ in range(3):
+        job_id = await driver.reach(State.SUBMITTING)
+        await driver.apply(job_id, "account", code="insufficient_credit")
+        lane = (await driver.database.fetch("SELECT paused_until - now() AS rest, pauses FROM lanes"))[0]
+        rests.append(round(lane["rest"].total_seconds()))
+        await driver.database.fetch("UPDATE lanes SET paused_until = now() - interval '1 s'")
+    assert rests == [60, 120, 240]
+    job_id = await driver.reach(State.SUBMITTING)
+    await driver.apply(job_id, "created")
+    assert (await driver.database.fetch("SELECT pauses FROM lanes"))[0]["pauses"] == 0
+
+
+async def test_many_refusals_at_once_are_one_pause(driver):
+    from jobs.store import Report
+
+    ids = [await driver.reach(State.SUBMITTING) for _ in range(5)]
+    rows = [await driver.row(job_id) for job_id in ids]
+    await driver.store.transition(
+        [Report(row["id"], "account", "test", driver.worker, row["epoch"], row["intent_id"], code="insufficient_credit") for row in rows]
+    )
+    assert (await driver.database.fetch("SELECT pauses FROM lanes"))[0]["pauses"] == 1
+
+
+async def test_429_costs_no_attempt_and_rests_as_long_as_was_asked(driver):
+    job_id = await driver.reach(State.SUBMITTING)
+    await driver.apply(job_id, "rate_limit", delay=30.0, http_status=429)
+    row = (await driver.database.fetch("SELECT attempt, state, not_before - now() AS rest FROM jobs WHERE id = $1", job_id))[0]
+    assert (row["state"], row["attempt"]) == ("queued", 0)
+    assert row["rest"].total_seconds() > 28
+    assert await driver.claim(job_id) is None
+
+
+async def test_reads_are_shared_between_workers_and_come_back_with_time(driver):
+    workers = [uuid4() for _ in range(2)]
+    notes = [(worker, 10, 10, False, 10_000, False) for worker in workers]
+    allowances = await driver.store.note_workers(notes)
+    assert 0 < sum(allowances.values()) <= 500  # ten seconds' worth of 3,000 a minute at once
+    assert max(allowances.values()) <= 500
+    await driver.store.note_workers(notes)
+    assert sum((await driver.store.note_workers(notes)).values()) < 50
+
+
+async def test_a_leaving_worker_is_forgotten_at_once(driver):
+    worker = uuid4()
+    await driver.store.note_workers([(worker, 10, 10, False, 0, False)])
+    await driver.store.note_workers([(worker, 10, 0, False, 0, True)])
+    assert await driver.database.fetch("SELECT id FROM workers") == []
+
+
+async def test_a_claim_among_many_waiting_rows_reads_few_of_them(driver):
+    await driver.database.fetch(
+        "INSERT INTO jobs (id, tenant_id, prompt, model, parameters, request, fingerprint, max_attempts, deadline_at, next_dispatch_at) "
+        "SELECT gen_random_uuid(), $1, 'p', 'a/b', '{}', '{}', 'x', 4, now() + interval '1 d', now() FROM generate_series(1, 20000)",
+        driver.tenant,
+    )
+    await driver.database.fetch("ANALYZE jobs")
+    plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._claim_due, uuid4(), 10, False)
+    assert rows_read(json.loads(plan[0]["QUERY PLAN"])[0]["Plan"]) < 1000
+    assert (await driver.database.fetch("SELECT count(*) AS claimed FROM jobs WHERE state = 'claimed'"))[0]["claimed"] == 10
+
+
+def rows_read(node: dict) -> int:
+    """How many rows of `jobs` a plan has read, kept or not."""
+    own = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) if node.get("Relation Name") == "jobs" else 0
+    return int(own * node["Actual Loops"]) + sum(rows_read(child) for child in node.get("Plans", []))

@@ -1,0 +1,329 @@
+"""Each transition, its guard and its repetition, on the real statement and a real PostgreSQL."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from driver import OUTPUTS, Driver, driving
+from jobs.states import FINAL, STATUS, TRANSITIONS, State
+
+CLAIMS = {"claim", "attach", "reconcile"}
+VERBS = sorted({row.verb for row in TRANSITIONS} - CLAIMS - {"decline", "taken", "look_again", "ruled_out"} | {"empty"})
+
+
+@pytest_asyncio.fixture
+async def driver(postgres_url):
+    async with driving(postgres_url) as ready:
+        yield ready
+
+
+async def prepare(driver: Driver, verb: str, source: State):
+    """A job in the source state, with time moved so that the verb's own conditions hold."""
+    job_id = await driver.reach(source)
+    moves = {
+        "expire": "lease_until = now() - interval '1 s'",
+        "give_up": "deadline_at = now() - interval '1 s'",
+        "outcome_unknown": "unknown_since = now() - interval '2 h'",
+        "found": "settle_at = now() - interval '1 h', lookup_begun_at = now() - interval '1 min'",
+        "ruled_out": "settle_at = now() - interval '1 h', lookup_begun_at = now() - interval '1 min', first_empty_at = now() - interval '2 min'",
+        "attach": "lease_until = NULL, lease_worker = NULL, next_dispatch_at = now()",
+        "reconcile": "lease_until = NULL, lease_worker = NULL, next_dispatch_at = now()",
+    }
+    if verb == "created" and source is State.UNKNOWN:
+        moves["created"] = moves["reconcile"]  # while a look-up holds the job, the late answer's reporter is not its holder
+    if verb in moves:
+        await driver.set(job_id, moves[verb])
+    if verb == "decline":
+        await driver.set(job_id, "cancel_requested_at = now(), cancel_reason = 'canceled'")
+    if verb == "taken":
+        other = await driver.reach(State.SUBMITTED)
+        await driver.database.fetch("UPDATE submissions SET prediction_id = 'theirs' WHERE job_id = $1", other)
+    return job_id
+
+
+ASKED = {"decline": "intend", "taken": "created", "look_again": "empty", "ruled_out": "empty"}
+ENDS = {"decline": State.CANCELED}
+
+
+@pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: f"{row.verb} of {row.source}")
+async def test_every_transition_of_the_table_happens_once_and_writes_its_history(driver, row):
+    job_id = await prepare(driver, row.verb, row.source)
+    before = await driver.row(job_id)
+    if row.verb in CLAIMS:
+        granted = await driver.claim(job_id)
+        assert granted["verb"] == row.verb
+    else:
+        extra = {"prediction_ids": "theirs"} if row.verb == "taken" else {}
+        await driver.apply(job_id, ASKED.get(row.verb, row.verb), **extra)
+    after = await driver.row(job_id)
+    assert after["state"] == ENDS.get(row.verb, row.target)
+    assert after["status"] == STATUS[State(after["state"])]
+    assert after["version"] == before["version"] + 1
+    assert after["attempt"] == before["attempt"] + row.attempts
+    assert after["epoch"] == before["epoch"] + (row.verb in CLAIMS)
+    assert (after["lease_worker"] is not None) == (
+        row.lease == "take" or (row.lease == "keep" and before["lease_worker"] is not None)
+    )
+    event = (await driver.events(job_id))[-1]
+    assert (event["version"], event["from_state"], event["to_state"]) == (after["version"], before["state"], after["state"])
+    if row.submission:
+        assert (await driver.submissions(job_id))[-1]["state"] == row.submission
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_verb_changes_nothing_in_a_state_that_the_table_does_not_give_it(driver, verb):
+    allowed = {row.source for row in TRANSITIONS if row.verb in (verb, {"empty": "look_again"}.get(verb))}
+    for state in set(State) - allowed:
+        job_id = await driver.reach(state)
+        await driver.set(job_id, "deadline_at = now() - interval '1 s'" if verb == "give_up" else "deadline_at = deadline_at")
+        before = dict(await driver.row(job_id))
+        await driver.apply(job_id, verb)
+        after = dict(await driver.row(job_id))
+        assert after == before, f"{verb} changed a job that is {state}"
+
+
+@pytest.mark.parametrize(
+    ("state", "verb", "fields"),
+    [
+        (State.CLAIMED, "intend", {}),
+        (State.SUBMITTING, "created", {"prediction_ids": "p1"}),
+        (State.SUBMITTING, "lost", {}),
+        (State.SUBMITTING, "reject", {}),
+        (State.SUBMITTING, "rate_limit", {}),
+        (State.SUBMITTING, "not_sent", {}),
+        (State.SUBMITTING, "account", {}),
+        (State.SUBMITTED, "complete", {}),
+        (State.SUBMITTED, "retry", {}),
+        (State.SUBMITTED, "fail", {}),
+        (State.SUBMITTED, "aborted", {}),
+        (State.SUBMITTED, "canceled", {}),
+        (State.SUBMITTED, "release", {}),
+        (State.UNKNOWN, "release", {}),
+        (State.QUEUED, "cancel", {}),
+        (State.SUBMITTED, "cancel", {}),
+    ],
+)
+async def test_a_repeated_report_is_answered_with_ok_and_changes_nothing_more(driver, state, verb, fields):
+    job_id = await driver.reach(state)
+    row = await driver.row(job_id)
+    same = {"epoch": row["epoch"], "intent_id": row["intent_id"] or uuid4(), "prediction_ids": row["prediction_id"], **fields}
+    assert (await driver.apply(job_id, verb, **same))["result"] == "ok"
+    once = dict(await driver.row(job_id))
+    assert (await driver.apply(job_id, verb, **same))["result"] == "ok"
+    assert dict(await driver.row(job_id)) == once
+
+
+@pytest.mark.parametrize("verb", ["intend", "release", "complete", "retry", "fail", "canceled", "empty"])
+async def test_a_report_of_a_passed_epoch_changes_nothing(driver, verb):
+    for state in (State.CLAIMED, State.SUBMITTED, State.UNKNOWN):
+        job_id = await driver.reach(state)
+        before = dict(await driver.row(job_id))
+        outcome = await driver.apply(job_id, verb, epoch=before["epoch"] - 1)
+        assert outcome["result"] == "stale"
+        assert dict(await driver.row(job_id)) == before
+
+
+async def test_of_two_claims_at_once_one_wins(driver):
+    for _ in range(20):
+        job_id = await driver.add()
+        granted = await asyncio.gather(*[driver.claim(job_id, uuid4()) for _ in range(4)])
+        assert sum(one is not None for one in granted) == 1
+        assert (await driver.row(job_id))["epoch"] == 1
+
+
+async def test_the_database_refuses_to_leave_a_final_state_and_to_lower_epoch_or_version(driver):
+    for state in FINAL:
+        job_id = await driver.reach(state)
+        with pytest.raises(asyncpg.PostgresError, match="final"):
+            await driver.set(job_id, "state = 'queued', finished_at = NULL, version = version + 1, next_dispatch_at = now()")
+    job_id = await driver.reach(State.SUBMITTED)
+    for change in ("epoch = epoch - 1", "version = version - 1"):
+        with pytest.raises(asyncpg.PostgresError, match="never go back"):
+            await driver.set(job_id, change)
+    with pytest.raises(asyncpg.PostgresError, match="without a new version"):
+        await driver.set(job_id, "state = 'unknown', unknown_since = now()")
+
+
+async def test_a_late_answer_to_a_create_is_believed_by_its_intent_and_left_to_the_next_holder(driver):
+    job_id = await driver.reach(State.SUBMITTING)
+    intent = (await driver.row(job_id))["intent_id"]
+    await driver.set(job_id, "lease_until = now() - interval '1 s'")
+    await driver.store.sweep()
+    assert (await driver.row(job_id))["state"] == "unknown"
+    assert (await driver.claim(job_id, uuid4()))["verb"] == "reconcile"
+    outcome = await driver.apply(job_id, "created", epoch=1, intent_id=intent, prediction_ids="late")
+    assert outcome["result"] == "not_holder"
+    row = await driver.row(job_id)
+    assert (row["state"], row["prediction_id"], row["lease_worker"]) == ("submitted", "late", None)
+    assert (await driver.claim(job_id))["verb"] == "attach"
+
+
+async def test_a_prediction_that_nobody_can_bind_is_an_orphan_unless_an_equal_request_is_open(driver):
+    job_id = await driver.reach(State.SUBMITTING)
+    intent = (await driver.row(job_id))["intent_id"]
+    await driver.apply(job_id, "not_sent")  # declared not sent, by mistake or by a clock
+    twin = await driver.reach(State.SUBMITTING)
+    fresh = {"intent_id": intent, "epoch": 1, "prediction_ids": "fresh"}
+    assert (await driver.apply(job_id, "created", **fresh))["result"] == "stale"  # it may be the twin's: leave it
+    await driver.apply(twin, "created", prediction_ids="twins-own")
+    assert (await driver.apply(job_id, "created", **fresh))["result"] == "orphan"
+    assert [row["state"] for row in await driver.submissions(job_id)] == ["orphan_canceled"]
+    other = await driver.reach(State.UNKNOWN)
+    await driver.set(other, "settle_at = now() - interval '1 h'")
+    assert (await driver.apply(other, "found", prediction_ids="fresh"))["result"] == "taken"  # an orphan is unbindable for ever
+
+
+async def test_a_prediction_is_bound_to_one_job_only(driver):
+    first, second = await driver.reach(State.SUBMITTING), await driver.reach(State.SUBMITTING)
+    assert (await driver.apply(first, "created", prediction_ids="one"))["result"] == "ok"
+    assert (await driver.apply(second, "created", prediction_ids="one"))["result"] == "taken"
+    assert (await driver.row(second))["state"] == "unknown"
+
+
+async def test_two_jobs_that_bind_one_prediction_in_one_statement_do_not_both_get_it(driver):
+    from jobs.store import Report
+
+    ids = [await driver.reach(State.SUBMITTING) for _ in range(2)]
+    rows = [await driver.row(job_id) for job_id in ids]
+    reports = [
+        Report(row["id"], "created", "test", driver.worker, row["epoch"], row["intent_id"], "same") for row in rows
+    ]
+    outcomes = await driver.store.transition(reports)
+    assert sorted(outcome["result"] for outcome in outcomes) == ["ok", "taken"]
+
+
+async def test_a_lost_create_is_ruled_out_only_by_two_empty_lists_the_last_of_them_begun_after_its_settle_time(driver):
+    job_id = await driver.reach(State.UNKNOWN)
+    assert (await driver.apply(job_id, "empty"))["result"] == "too_early"  # before the settle time
+    await driver.set(job_id, "settle_at = now() - interval '1 s'")
+    await driver.set(job_id, "lookup_begun_at = now()")
+    assert (await driver.apply(job_id, "empty"))["result"] == "too_early"  # the first was seconds ago
+    await driver.set(job_id, "first_empty_at = now() - interval '1 min'")
+    assert (await driver.apply(job_id, "unreadable"))["result"] == "too_early"
+    assert (await driver.apply(job_id, "empty"))["result"] == "ok"
+    row = await driver.row(job_id)
+    assert (row["state"], row["attempt"]) == ("queued", 0)
+    assert (await driver.submissions(job_id))[0]["state"] == "not_created"
+
+
+async def test_a_match_before_the_settle_time_is_not_bound_as_it_may_be_a_twins(driver):
+    job_id = await driver.reach(State.UNKNOWN)
+    assert (await driver.apply(job_id, "found", prediction_ids="early"))["result"] == "too_early"
+    await driver.set(job_id, "settle_at = now() - interval '1 s', lookup_begun_at = now()")
+    outcome = await driver.apply(job_id, "found", prediction_ids="early,later")
+    assert (outcome["result"], outcome["prediction_id"]) == ("ok", "early")
+
+
+async def test_a_failed_prediction_is_retried_with_growing_rests_until_its_attempts_are_spent(driver):
+    job_id = await driver.add()
+    for attempt in range(1, 5):
+        await driver.set(job_id, "not_before = now()")
+        assert await driver.claim(job_id)
+        await driver.apply(job_id, "intend")
+        await driver.apply(job_id, "created")
+        await driver.apply(job_id, "retry", code="provider_transient", message="Prediction interrupted")
+        row = await driver.row(job_id)
+        assert row["attempt"] == attempt
+        assert row["retry_count"] == attempt - 1
+    assert (row["state"], row["error_code"], row["error_message"]) == ("failed", "provider_transient", "Prediction interrupted")
+    assert [one["state"] for one in await driver.submissions(job_id)] == ["failed"] * 4
+
+
+async def test_a_job_that_kills_its_workers_is_stopped(driver):
+    job_id = await driver.add()
+    for _ in range(8):
+        await driver.set(job_id, "not_before = now()")
+        assert await driver.claim(job_id)
+        await driver.set(job_id, "lease_until = now() - interval '1 s'")
+        await driver.store.sweep()
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"]) == ("failed", "crash_loop")
+
+
+@pytest.mark.parametrize("state", [State.CLAIMED, State.SUBMITTING, State.SUBMITTED, State.UNKNOWN])
+async def test_cancelling_a_job_that_is_held_is_a_flag_that_its_holder_acts_on(driver, state):
+    job_id = await driver.reach(state)
+    assert (await driver.apply(job_id, "cancel"))["result"] == "ok"
+    row = await driver.row(job_id)
+    assert (row["state"], row["cancel_requested_at"] is not None) == (state, True)
+    held = (driver.worker, job_id, row["epoch"], None, None)
+    if state is not State.UNKNOWN:
+        assert [(one["lost"], one["cancel"]) for one in await driver.store.heartbeat([held])] == [(False, True)]
+    end = {State.CLAIMED: "intend", State.SUBMITTING: "not_sent", State.SUBMITTED: "canceled", State.UNKNOWN: "empty"}[state]
+    await driver.set(job_id, "settle_at = now() - interval '1 h', lookup_begun_at = now(), first_empty_at = now() - interval '1 h'")
+    await driver.apply(job_id, end)
+    assert (await driver.row(job_id))["state"] == "canceled"
+
+
+async def test_a_completion_that_commits_first_wins_over_a_cancellation(driver):
+    job_id = await driver.reach(State.SUBMITTED)
+    await driver.apply(job_id, "cancel")
+    assert (await driver.apply(job_id, "complete"))["result"] == "ok"
+    assert (await driver.row(job_id))["state"] == "succeeded"
+    assert (await driver.apply(job_id, "cancel"))["result"] == "stale"
+
+
+@pytest.mark.parametrize(("state", "end"), [(State.QUEUED, None), (State.SUBMITTED, "canceled")])
+async def test_a_deadline_ends_a_job_as_failed_with_its_own_code(driver, state, end):
+    job_id = await driver.reach(state)
+    await driver.set(job_id, "deadline_at = now() - interval '1 s'")
+    await driver.store.sweep()
+    if end:
+        assert (await driver.row(job_id))["cancel_requested_at"] is not None
+        await driver.apply(job_id, end)
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"]) == ("failed", "deadline_exceeded")
+
+
+async def test_a_provider_that_cancels_unasked_fails_the_job_and_one_that_aborts_costs_no_attempt(driver):
+    canceled, aborted = await driver.reach(State.SUBMITTED), await driver.reach(State.SUBMITTED)
+    await driver.apply(canceled, "canceled")
+    await driver.apply(aborted, "aborted")
+    row = await driver.row(canceled)
+    assert (row["state"], row["error_code"]) == ("failed", "provider_timeout")
+    row = await driver.row(aborted)
+    assert (row["state"], row["attempt"]) == ("queued", 0)
+
+
+async def test_what_stays_unknown_to_the_end_fails_and_is_not_paid_again(driver):
+    job_id = await driver.reach(State.UNKNOWN)
+    await driver.set(job_id, "unknown_since = now() - interval '51 min'")
+    await driver.store.sweep()
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"]) == ("failed", "outcome_unknown")
+
+
+async def test_heartbeats_extend_what_they_name_and_tell_what_is_lost(driver):
+    kept, lost = await driver.reach(State.SUBMITTED), await driver.reach(State.SUBMITTED)
+    for job_id in (kept, lost):
+        await driver.set(job_id, "lease_until = now() - interval '1 s'")
+    await driver.store.heartbeat([(driver.worker, kept, 1, 0.5, "processing")])
+    await driver.store.sweep()
+    rows = [await driver.row(job_id) for job_id in (kept, lost)]
+    assert [row["lease_worker"] for row in rows] == [driver.worker, None]
+    assert rows[0]["progress"] == 0.5
+    assert await driver.claim(lost, uuid4())
+    answers = await driver.store.heartbeat([(driver.worker, lost, 1, None, None)])
+    assert [answer["lost"] for answer in answers] == [True]
+
+
+async def test_reports_of_many_jobs_in_crossed_orders_do_not_deadlock(driver):
+    from jobs.store import Report
+
+    ids = [await driver.reach(State.CLAIMED) for _ in range(40)]
+
+    async def send(order):
+        return await driver.store.transition([Report(one, "intend", "test", driver.worker, 1, uuid4()) for one in order])
+
+    outcomes = await asyncio.gather(*[send(order) for order in (ids, ids[::-1], ids[20:] + ids[:20]) for _ in range(3)])
+    assert sum(one["result"] == "ok" for batch in outcomes for one in batch) == 40
+
+
+async def test_outputs_of_a_failure_are_kept(driver):
+    job_id = await driver.reach(State.SUBMITTED)
+    await driver.apply(job_id, "fail", code="output_truncated", message="cut", outputs=OUTPUTS)
+    row = await driver.row(job_id)
+    assert (row["state"], row["media_path"]) == ("failed", "out/a.png")
