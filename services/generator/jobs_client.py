@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 import stamina
@@ -11,7 +11,9 @@ import structlog
 from chassis.batching import Batcher
 from chassis.rpc import REQUEST_ID
 from mediagen.jobs.v1 import worker_pb2 as pb
-from mediagen.jobs.v1.worker_pb2_grpc import WorkerServiceAsyncStub
+
+if TYPE_CHECKING:
+    from mediagen.jobs.v1.worker_pb2_grpc import WorkerServiceAsyncStub  # a class of the stubs' alone
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ def may_succeed_later(error: Exception) -> bool:
 class JobsClient:
     """The WorkerService, called as one worker. Every call has a timeout; entries of concurrent jobs share a message."""
 
-    def __init__(self, stub: WorkerServiceAsyncStub, token: str, worker_id: str) -> None:
+    def __init__(self, stub: "WorkerServiceAsyncStub", token: str, worker_id: str) -> None:
         """`worker_id` is this incarnation's UUID."""
         self._stub = stub
         self._authorization = ("authorization", f"Bearer {token}")

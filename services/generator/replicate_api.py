@@ -160,8 +160,8 @@ async def _measured(call: str) -> AsyncIterator[list[int]]:
 
 @contextlib.asynccontextmanager
 async def replicate_api(url: str, token: str | None) -> AsyncIterator[ReplicateApi]:
-    """The API while the context lasts."""
-    headers: Mapping[str, str] = {"User-Agent": "mediagen", **({"Authorization": f"Bearer {token}"} if token else {})}
+    """The API while the context lasts. Where there is no token, a word stands for it: a simulator wants one, whichever it is."""
+    headers: Mapping[str, str] = {"User-Agent": "mediagen", "Authorization": f"Bearer {token or 'none'}"}
     async with (
         # A create on a connection that the server is just closing would be of unknown outcome, so none idles for long.
         aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2)) as creates,

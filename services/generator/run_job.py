@@ -24,8 +24,8 @@ from mediagen.jobs.v1 import worker_pb2 as pb
 
 log = structlog.get_logger()
 
-OVERTIME_SECONDS = 30.0
-"""How long after its limit a prediction may take to end by Cancel-After, before the generator cancels it itself."""
+OVERTIME = 1.05
+"""How far past its limit, as a share of it, a prediction may come by Cancel-After, before the generator cancels it itself."""
 
 EXPIRY_MARGIN = 1 / 12
 """The last part of the outputs' life, as a share of it, in which no further copy is begun: five minutes of an hour."""
@@ -114,23 +114,19 @@ async def follow(held: Held, bound: Bound, tools: Tools) -> Prediction:
         held.progress, held.provider_status = progress if progress is not None else held.progress, status
 
     ended = tools.poller.follow(bound.prediction_id, bound.created_at, changed)
-    limit = tools.leash.timing.prediction_seconds + OVERTIME_SECONDS - bound.age_seconds
+    asked = asyncio.ensure_future(held.cancel.wait())
+    limit = tools.leash.timing.prediction_seconds * OVERTIME - bound.age_seconds
+    waiting: set[asyncio.Future[Any]] = {ended, asked}
     try:
-        async with asyncio.timeout(max(0.0, limit)):
-            asked = asyncio.ensure_future(held.cancel.wait())
-            waiting: set[asyncio.Future[Any]] = {ended, asked}
-            try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                asked.cancel()
-    except TimeoutError:
-        log.warning("prediction.over_its_limit")
-    try:
-        if not ended.done():
-            return await _cancelled(bound.prediction_id, ended, tools.api)
-        return ended.result()
+        done, _ = await asyncio.wait(waiting, timeout=max(0.0, limit), return_when=asyncio.FIRST_COMPLETED)
+        if ended in done:
+            return ended.result()
+        log.info("prediction.canceling", over_its_limit=not done)
+        return await _cancelled(bound.prediction_id, ended, tools.api)
     finally:
-        ended.cancel()
+        asked.cancel()
+        if not ended.cancel() and not ended.cancelled():
+            ended.exception()  # seen, also where nobody waits for it any more
 
 
 async def _cancelled(prediction_id: str, ended: asyncio.Future[Prediction], api: ReplicateApi) -> Prediction:

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """host:port of /metrics, /livez and /readyz."""
 
     replicate_url: HttpUrl = HttpUrl(REPLICATE)
-    """Base URL of Replicate's API, without /v1. Another one, such as the simulator's, may do without a token."""
+    """Base URL of Replicate's API, without /v1. Another one, such as a simulator's, needs no token."""
 
     replicate_token: SecretStr | None = Field(None, validate_default=True)
     """The API token of the Replicate account that pays."""
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     s3_region: str = "us-east-1"
     """The region that requests to S3 are signed for."""
 
-    slots: int = Field(100, ge=1, le=10_000)
+    slots: int = Field(100, ge=1, le=1000)
     """How many jobs this process holds at a time. Most of them wait for Replicate, so hundreds are cheap."""
 
     max_output_bytes: int = Field(1024**3, ge=1024)
