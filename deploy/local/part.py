@@ -54,6 +54,7 @@ class Part:
         self.stop_seconds = stop_seconds
         self.pid_file = state / "run" / f"{name}.pid"
         self.log_file = state / "log" / f"{name}.log"
+        self.started_at: float | None = None  # by the monotonic clock, if this object started the process
         self._log_start = 0
 
     def prepare(self) -> None:
@@ -104,6 +105,7 @@ class Part:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C at the terminal is for make, not for the system
             )
+        self.started_at = time.monotonic()
         _children[child.pid] = child
         self.pid_file.write_text(f"{child.pid}\n")
         return True

@@ -40,16 +40,20 @@ class Ports:
         """`memory` is the file; `runs` says whether a part of this instance runs, and so holds its port rightly."""
         self._memory = memory
         self._runs = runs
-        self._chosen: dict[str, int] = json.loads(memory.read_text()) if memory.exists() else {}
-        self._given_out: set[int] = set()
+        self._chosen = remembered(memory)
+        self._given_out: dict[str, int] = {}
 
     def get(self, setting: str) -> int:
         """The port for a setting such as GATEWAY_PORT; raise PortRefused if it was asked for and is taken."""
+        if setting not in self._given_out:
+            self._given_out[setting] = self._choose(setting)
+        return self._given_out[setting]
+
+    def _choose(self, setting: str) -> int:
         part, default = _described(setting)
         last = self._chosen.get(setting)
         held = last if self._runs(part) else None
         port = self._asked_for(setting, held) or held or self._free_from(last or default)
-        self._given_out.add(port)
         if port != last:
             self._chosen[setting] = port
             self._memory.parent.mkdir(parents=True, exist_ok=True)
@@ -63,15 +67,21 @@ class Ports:
         if not text.isdecimal() or not 0 < int(text) < 65536:
             raise PortRefused(f"{setting}={text} is no port: a number from 1 to 65535 is needed")
         port = int(text)
-        if port in self._given_out or not (port == held or is_free(port)):
+        if port in self._given_out.values() or not (port == held or is_free(port)):
             raise PortRefused(f"{setting}={port}: that port is taken by something else; choose another one")
         return port
 
     def _free_from(self, first: int) -> int:
         for port in range(first, LIMIT):
-            if port not in self._given_out and is_free(port):
+            if port not in self._given_out.values() and is_free(port):
                 return port
         raise PortRefused(f"no port from {first} to {LIMIT - 1} is free")
+
+
+def remembered(memory: Path) -> dict[str, int]:
+    """The ports that the settings had last time."""
+    chosen: dict[str, int] = json.loads(memory.read_text()) if memory.exists() else {}
+    return chosen
 
 
 def _described(setting: str) -> tuple[str, int]:

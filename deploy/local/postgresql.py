@@ -57,11 +57,17 @@ class PostgreSQL(Part):
         """The address of a database, as the services take it."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    def is_new(self) -> bool:
+        """Whether there is no data yet.
+
+        Data without a link is another matter's: left by an instance whose folder, and so whose password, was deleted.
+        """
+        return not _present(self.data / "PG_VERSION") or not (self.link == self.data or self.link.is_symlink())
+
     def prepare(self) -> None:
         """Create the data folder, once."""
-        if _present(self.data / "PG_VERSION") and (self.link == self.data or self.link.is_symlink()):
+        if not self.is_new():
             return
-        # No link, yet data: left by an instance whose folder, and so whose password, was deleted.
         self.remove_data()
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(mode=0o700)

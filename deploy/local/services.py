@@ -60,7 +60,7 @@ class Services:
             "SIMULATOR_CONTROL": "true",
         }
         port = self.port("SIMULATOR_PORT")
-        return self._part("simulator", [], computed, lambda: probes.answers_http(port), f"http://127.0.0.1:{port}")
+        return self._part("simulator", [], computed, self._is_ready("SIMULATOR_PORT"), f"http://127.0.0.1:{port}")
 
     def jobs(self) -> Part:
         """The owner of PostgreSQL; `migrate` has to have run."""
