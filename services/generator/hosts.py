@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 MAX_REDIRECTS = 3
@@ -74,14 +73,14 @@ def _matches(pattern: str, host: str) -> bool:
 class GuardedResolver(AbstractResolver):
     """Resolves names for the download session. The connection is made to the very addresses that were checked here."""
 
-    def __init__(self, allowed: AllowedHosts) -> None:
-        """`allowed` says which hosts may have private addresses."""
+    def __init__(self, allowed: AllowedHosts, names: AbstractResolver) -> None:
+        """`allowed` says which hosts may have private addresses; `names` knows the addresses."""
         self._allowed = allowed
-        self._resolver = ThreadedResolver()
+        self._names = names
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses of `host`; raises ForbiddenAddress where any of them is not a public one."""
-        found = await self._resolver.resolve(host, port, family)
+        found = await self._names.resolve(host, port, family)
         if not self._allowed.may_be_private(host, port):
             for address in found:
                 if not ipaddress.ip_address(address["host"].partition("%")[0]).is_global:
@@ -90,4 +89,4 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept open."""
-        await self._resolver.close()
+        await self._names.close()

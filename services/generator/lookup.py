@@ -98,18 +98,18 @@ def matching(lost: LostCreate, seen: Sequence[Prediction], server_now: datetime.
     ours = orjson.loads(lost.input_json)
     begins = server_now - datetime.timedelta(seconds=lost.intent_age_seconds + WIDER_SECONDS)
     found: dict[str, datetime.datetime] = {}
-    erased = False
+    unclear = False
     for item in seen:
         created = moment(item.get("created_at"))
-        if created is None or created < begins or not same_model(lost.model, item):
+        if (created is not None and created < begins) or not same_model(lost.model, item):
             continue
-        if same_input(ours, item.get("input")):
+        if created is not None and same_input(ours, item.get("input")):
             found[item["id"]] = created
-        erased = erased or bool(item.get("data_removed"))
+        # One whose input Replicate has erased by now, or whose time cannot be read, might have been it.
+        unclear = unclear or created is None or bool(item.get("data_removed"))
     if found:
         return Sighting(LOOKUP_OUTCOME_FOUND, tuple(sorted(found, key=found.__getitem__)))
-    # A prediction whose input Replicate has erased by now might have been the one.
-    return Sighting(LOOKUP_OUTCOME_UNREADABLE if erased else LOOKUP_OUTCOME_EMPTY)
+    return Sighting(LOOKUP_OUTCOME_UNREADABLE if unclear else LOOKUP_OUTCOME_EMPTY)
 
 
 _VERSION = re.compile(r"[0-9a-f]{64}")

@@ -37,7 +37,7 @@ class SourceFailed(Exception):
 async def download_session(allowed: AllowedHosts) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for downloads, without token or cookies; names resolve by `allowed`. Files are large: only silence is limited."""
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(allowed)),
+        connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(allowed, aiohttp.ThreadedResolver())),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
