@@ -32,20 +32,21 @@ class Caller:
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """Reads it from a request; raises AppError where the Authorization header could never be a key's."""
+        """Reads it from a request; raises AppError where the Authorization header could never hold a key."""
         authorization = request.headers.get("authorization")
         if authorization is not None and not _AUTHORIZATION.fullmatch(authorization):
             raise AppError(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "The Authorization header holds no API key.")
+        return replace(cls.anonymous(request), authorization=authorization)
+
+    @classmethod
+    def anonymous(cls, request: Request) -> Self:
+        """Reads it from a request without looking at its key, for what another token allows."""
         traceparent = request.headers.get("traceparent", "")
         return cls(
-            authorization=authorization,
+            authorization=None,
             request_id=request.state.request_id,
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         )
-
-    def anonymous(self) -> Self:
-        """The same request without its key, for what another token allows."""
-        return replace(self, authorization=None)
 
     def metadata(self) -> Metadata:
         """As gRPC metadata."""

@@ -70,9 +70,7 @@ class MediaRoutes:
         ] = "",
     ) -> Response:
         """Streams the file, or the part of it that `Range` names. What it holds never changes."""
-        caller = Caller.of(request)
-        if sig:
-            caller = caller.anonymous()
+        caller = Caller.anonymous(request) if sig else Caller.of(request)
         output = await self._jobs.output(caller, checked_job_id(job_id), index, sig)
         value = output.value.encode()
         size = len(value) if output.value else output.size

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import httpx
+import pytest
 import pytest_asyncio
 
 from chassis.http import serving
@@ -28,6 +29,8 @@ class Gateway:
 
     http: httpx.AsyncClient
     """A client with the key of the fake tenant."""
+    nobody: httpx.AsyncClient
+    """A client without a key."""
     port: int
     jobs: FakeJobs
     s3: FakeS3
@@ -35,8 +38,8 @@ class Gateway:
     complaint: str | None = None
 
 
-@pytest_asyncio.fixture
-async def gateway() -> AsyncIterator[Gateway]:
+@pytest_asyncio.fixture(scope="session")
+async def session_gateway() -> AsyncIterator[Gateway]:
     jobs, s3 = FakeJobs(), FakeS3()
     grpc_at, s3_at, http_at = (HostPort("127.0.0.1", any_free_port()) for _ in range(3))
     async with AsyncExitStack() as stack:
@@ -49,7 +52,8 @@ async def gateway() -> AsyncIterator[Gateway]:
             session, endpoint=f"http://{s3_at}", region="us-east-1", access_key="key", secret_key="secret", bucket="media"
         )
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{http_at}", headers=BEARER))
-        running = Gateway(http=http, port=http_at.port, jobs=jobs, s3=s3, client=JobsClient(jobs_channel))
+        nobody = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{http_at}"))
+        running = Gateway(http=http, nobody=nobody, port=http_at.port, jobs=jobs, s3=s3, client=JobsClient(jobs_channel))
         app = create_app(
             jobs=running.client,
             store=store,
@@ -59,3 +63,12 @@ async def gateway() -> AsyncIterator[Gateway]:
         )
         await stack.enter_async_context(serving(app, http_at, drain_seconds=1))
         yield running
+
+
+@pytest.fixture
+def gateway(session_gateway: Gateway) -> Gateway:
+    """The gateway, before a `jobs` and an S3 that know nothing yet."""
+    session_gateway.jobs.reset()
+    session_gateway.s3.reset()
+    session_gateway.complaint = None
+    return session_gateway

@@ -30,6 +30,10 @@ class FakeJobs(jobs_pb2_grpc.JobsServiceServicer):
     """Keeps jobs in a dictionary, and remembers every call."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
         self.jobs: dict[str, jobs_pb2.Job] = {}
         self.specs: dict[str, jobs_pb2.JobSpec] = {}
         self.by_request_id: dict[str, str] = {}

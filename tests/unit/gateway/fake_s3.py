@@ -12,13 +12,24 @@ class FakeS3:
     """Its objects by path (/bucket/key), and how it behaves."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
         self.objects: dict[str, bytes] = {}
         self.ignores_range = False
         self.status = 200
         self.cut_after: int | None = None
         self.requests: list[web.Request] = []
+        self.ended = 0
 
     async def get(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._get(request)
+        finally:
+            self.ended += 1
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         if self.status != 200:
             return web.Response(status=self.status, text="<Error/>")
