@@ -88,7 +88,7 @@ def run_simulator(console: Console) -> None:
         soft_wrap=True,
     )
     sys.stdout.flush()
-    os.execve(part.command[0], part.command, {**os.environ, **part.environment})
+    os.execve(part.command[0], part.command, {**os.environ, **part.environment})  # noqa: S606  no shell is wanted
 
 
 def run_clean(console: Console) -> None:

@@ -49,13 +49,12 @@ def _post(client: httpx.Client, prompt: str, model: str) -> str:
 
 
 def _reason(response: httpx.Response) -> str:
-    """What a problem document says, with its fields."""
+    """What a problem document says."""
     try:
         problem = response.json()
     except ValueError:
         return f"status {response.status_code}"
-    fields = [f"{error.get('field')}: {error.get('message') or error.get('detail')}" for error in problem.get("errors") or []]
-    return "; ".join([problem.get("detail") or problem.get("title") or f"status {response.status_code}", *fields])
+    return str(problem.get("detail") or problem.get("title") or f"status {response.status_code}")
 
 
 def _follow(console: Console, client: httpx.Client, job_id: str) -> dict[str, Any]:
