@@ -18,7 +18,7 @@ LOG_LIMIT_BYTES = 20 * 1024 * 1024
 POLL_SECONDS = 0.05
 NOT_INHERITED = ("GATEWAY_", "JOBS_", "GENERATOR_", "SIMULATOR_", "MEDIAGEN_", "REPLICATE_", "MAKE", "MFLAGS", "PG")
 # Children of this very process have to be reaped by it, or they stay as zombies (a test session lives long).
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: dict[tuple[Path, int], subprocess.Popen[bytes]] = {}
 
 
 class PartFailed(Exception):
@@ -66,10 +66,11 @@ class Part:
             pid = int(self.pid_file.read_text())
         except (OSError, ValueError):
             return None
-        if pid in _children:  # ours for certain, even in the moment before its environment can be read
-            if _children[pid].poll() is None:
+        child = _children.get((self.pid_file, pid))
+        if child is not None:  # ours for certain, even in the moment before its environment can be read
+            if child.poll() is None:
                 return pid
-            del _children[pid]
+            del _children[self.pid_file, pid]
         return pid if processes.belongs_to(pid, self.state, self.name) else None
 
     def launch_id(self) -> str:
@@ -106,7 +107,7 @@ class Part:
                 start_new_session=True,  # Ctrl-C at the terminal is for make, not for the system
             )
         self.started_at = time.monotonic()
-        _children[child.pid] = child
+        _children[self.pid_file, child.pid] = child
         self.pid_file.write_text(f"{child.pid}\n")
         return True
 
