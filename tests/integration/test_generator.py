@@ -3,74 +3,34 @@
 import asyncio
 import hashlib
 import io
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from PIL import Image
 
+from generator_client import Client
 from stack import Stack
 
-FINAL = {"completed", "failed", "canceled"}
-
-
-class Client:
-    """An application, and a look behind the scenes at the simulator."""
-
-    def __init__(self, stack: Stack, http: aiohttp.ClientSession) -> None:
-        self._stack = stack
-        self._http = http
-        self._headers = {"Authorization": f"Bearer {stack.api_key}"}
-
-    async def post(self, **job: Any) -> str:
-        """Posts a job and returns its id."""
-        body = {"prompt": "a lighthouse at dusk", "model": "black-forest-labs/flux-schnell", **job}
-        async with self._http.post(f"{self._stack.gateway_url}/api/v1/jobs", json=body, headers=self._headers) as response:
-            answer = await response.json()
-            assert response.status == 202, answer
-            return str(answer["id"])
-
-    async def job(self, job_id: str) -> dict[str, Any]:
-        async with self._http.get(f"{self._stack.gateway_url}/api/v1/jobs/{job_id}", headers=self._headers) as response:
-            return dict(await response.json())
-
-    async def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
-        """The job in its final status."""
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            if (job := await self.job(job_id))["status"] in FINAL:
-                return job
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"not finished after {seconds} s: {job}")
-
-    async def cancel(self, job_id: str) -> None:
-        async with self._http.post(f"{self._stack.gateway_url}/api/v1/jobs/{job_id}:cancel", headers=self._headers) as response:
-            assert response.status in (200, 202), await response.text()
-
-    async def output(self, job: dict[str, Any], index: int = 0) -> bytes:
-        async with self._http.get(job["outputs"][index]["url"], headers=self._headers) as response:
-            assert response.status == 200, await response.text()
-            return await response.read()
-
-    async def ledger(self) -> dict[str, Any]:
-        async with self._http.get(f"{self._stack.simulator_url}/control/ledger") as response:
-            return dict(await response.json())
-
-    async def faults(self, *faults: dict[str, Any]) -> None:
-        async with self._http.put(f"{self._stack.simulator_url}/control/faults", json={"rules": faults}) as response:
-            assert response.status < 300, await response.text()
+Connect = Callable[[Stack], Client]
+MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[[Stack], Client]]:
+async def connect() -> AsyncIterator[Connect]:
     async with aiohttp.ClientSession() as http:
         yield lambda stack: Client(stack, http)
 
 
+def when(prompt: str, effect: str, **fields: Any) -> dict[str, Any]:
+    """A fault for the job whose prompt holds that word."""
+    return {"effect": effect, "when": {"prompt": prompt}, **fields}
+
+
 async def test_a_prompt_becomes_a_stored_picture_whose_size_and_sha256_are_those_of_its_bytes(
-    stack: Stack, connect: Callable[[Stack], Client]
+    stack: Stack, connect: Connect
 ) -> None:
     client = connect(stack)
     job = await client.finished(await client.post())
@@ -81,3 +41,171 @@ async def test_a_prompt_becomes_a_stored_picture_whose_size_and_sha256_are_those
     with Image.open(io.BytesIO(picture)) as image:
         assert (output["width"], output["height"]) == image.size
     assert (await client.ledger())["creates"] == 1
+
+
+async def test_each_way_in_which_an_output_cannot_be_stored_has_its_own_error_code(
+    start_stack: Callable[..., Stack], connect: Connect
+) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="0.2", GENERATOR_MAX_OUTPUT_BYTES=str(MEGABYTE))
+    client = connect(stack)
+    faults = {
+        "output_truncated": [{"effect": "file_truncated"}],
+        "output_too_large": [{"effect": "file_big", "size": 2 * MEGABYTE}],
+        "output_not_media": [{"effect": "file_html"}],
+        "output_forbidden_address": [{"effect": "file_redirect", "to": "http://127.0.0.1:1/secret"}],
+        "output_expired": [{"effect": "file_answer", "status": 404}],
+        "output_missing": [{"effect": "prediction_output", "shape": "null"}],
+    }
+    unsized = {"effect": "file_big", "size": 2 * MEGABYTE, "length": False}
+    metadata = {"effect": "file_redirect", "to": "http://169.254.169.254/latest/meta-data"}
+    mine = {"effect": "prediction_output", "shape": "json", "value": [f"{stack.worker_address}", "http://10.0.0.1/x.png"]}
+    rules = [when(code, **rule) for code, [rule] in faults.items()]
+    rules += [when("unsized", **unsized), when("metadata", **metadata), when("elsewhere", **mine)]
+    await client.faults(*rules)
+    expected = {code: code for code in faults}
+    expected |= {"unsized": "output_too_large", "metadata": "output_forbidden_address", "elsewhere": "output_forbidden_address"}
+    jobs = {word: await client.post(prompt=word) for word in expected}
+    ended = {word: await client.finished(job_id) for word, job_id in jobs.items()}
+    assert {word: (job["status"], job["error_code"]) for word, job in ended.items()} == {
+        word: ("failed", code) for word, code in expected.items()
+    }
+    assert all(job["error_message"] for job in ended.values())
+    assert (await client.ledger())["creates"] == len(expected)  # none was paid for twice
+
+
+async def test_outputs_of_every_shape_are_stored(start_stack: Callable[..., Stack], connect: Connect) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="0.2")
+    client = connect(stack)
+    shapes = ["string", "list", "nested", "data_uri"]
+    rules = [when(f"shape-{shape}", "prediction_output", shape=shape) for shape in shapes]
+    rules += [
+        when("in-words", "prediction_output", shape="json", value=["a ", "lighthouse"]),
+        when("in-numbers", "prediction_output", shape="json", value={"score": 0.5}),
+        when("chunked", "file_chunked"),
+        when("once-broken", "file_truncated", times=2),
+        when("once-away", "file_answer", status=503, times=2),
+        when("redirected", "file_redirect", times=2),
+    ]
+    await client.faults(*rules)
+    files = [*(f"shape-{shape}" for shape in shapes), "chunked", "once-broken", "once-away", "redirected"]
+    jobs = {word: await client.post(prompt=word) for word in [*files, "in-words", "in-numbers"]}
+    ended = {word: await client.finished(job_id) for word, job_id in jobs.items()}
+    assert {job["status"] for job in ended.values()} == {"completed"}, ended
+    for word in files:
+        picture = await client.output(ended[word])
+        assert ended[word]["outputs"][0]["sha256"] == hashlib.sha256(picture).hexdigest()
+        assert ended[word]["outputs"][0]["content_type"].startswith("image/")
+    words, numbers = ended["in-words"]["outputs"][0], ended["in-numbers"]["outputs"][0]
+    assert (words["content_type"], words["value"]) == ("text/plain", "a lighthouse")
+    assert (numbers["content_type"], numbers["value"]) == ("application/json", {"score": 0.5})
+
+
+async def test_memory_stays_flat_while_an_output_of_200_mb_passes(start_stack: Callable[..., Stack], connect: Connect) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="0.2")
+    client = connect(stack)
+    await client.finished(await client.post())  # everything is loaded and warm
+    process = psutil.Process(stack.pid("generator-1"))
+    before = highest = process.memory_info().rss
+    await client.faults({"effect": "file_big", "size": 200 * MEGABYTE})
+    finished = asyncio.create_task(client.finished(await client.post(prompt="a very large one")))
+    while not finished.done():
+        highest = max(highest, process.memory_info().rss)
+        await asyncio.sleep(0.02)
+    job = finished.result()
+    assert (job["status"], job["outputs"][0]["size"]) == ("completed", 200 * MEGABYTE), job
+    assert highest - before < 24 * MEGABYTE
+
+
+async def test_a_create_that_is_refused_or_fails_ends_as_the_table_says(
+    start_stack: Callable[..., Stack], connect: Connect
+) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="0.2", JOBS_TIME_SCALE="0.1")
+    client = connect(stack)
+    await client.faults(
+        when("forbidden", "create_answer", answer="forbidden"),
+        when("nothing", "create_answer", answer="not_found"),
+        when("nsfw", "prediction_ends", status="failed", error="NSFW content detected. (E005)"),
+        when("broken", "prediction_ends", status="failed", error="list index out of range"),
+        when("shaky", "prediction_ends", status="failed", error="Prediction interrupted; please retry (code: PA)", times=1),
+        when("throttled", "create_answer", answer="throttled", retry_after=1, times=2),
+        when("aborted", "prediction_ends", status="aborted", times=1),
+        when("ended", "prediction_ends", status="canceled"),
+        when("reset", "create_reset", accepted=False, times=1),
+        when("vanished", "create_reset", accepted=True, times=1),
+        when("gateway", "create_answer", answer="bad_gateway", accepted=True, times=1),
+    )
+    expected = {
+        "forbidden": ("failed", "model_forbidden", 0),
+        "nothing": ("failed", "model_not_found", 0),
+        "nsfw": ("failed", "content_rejected", 0),
+        "broken": ("failed", "model_error", 0),
+        "ended": ("failed", "provider_timeout", 0),
+        "shaky": ("completed", None, 1),
+        "throttled": ("completed", None, 0),
+        "aborted": ("completed", None, 0),
+        "reset": ("completed", None, 0),
+        "vanished": ("completed", None, 0),
+        "gateway": ("completed", None, 0),
+    }
+    jobs = {word: await client.post(prompt=word) for word in expected}
+    ended = {word: await client.finished(job_id) for word, job_id in jobs.items()}
+    assert {word: (job["status"], job["error_code"], job["retry_count"]) for word, job in ended.items()} == expected
+    made = [one["input"]["prompt"] for one in (await client.ledger())["predictions"]]
+    assert {word: made.count(word) for word in expected} == {
+        **{word: 1 for word in expected},
+        **{"forbidden": 0, "nothing": 0, "shaky": 2, "aborted": 2},
+    }
+
+
+async def test_a_job_that_is_canceled_while_it_runs_ends_its_prediction_at_replicate(
+    start_stack: Callable[..., Stack], connect: Connect
+) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="120", JOBS_TIME_SCALE="0.2")
+    client = connect(stack)
+    job_id = await client.post()
+    while not [attempt for attempt in (await client.job(job_id))["attempts"] if attempt["state"] == "created"]:
+        await asyncio.sleep(0.1)
+    await client.cancel(job_id)
+    job = await client.finished(job_id, 20)
+    assert job["status"] == "canceled", job
+    assert [one["status"] for one in (await client.ledger())["predictions"]] == ["canceled"]
+
+
+async def test_a_generator_that_is_told_to_end_hands_its_predictions_on_at_no_cost(
+    start_stack: Callable[..., Stack], connect: Connect
+) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="8")
+    client = connect(stack)
+    jobs = [await client.post(prompt=f"number {number}") for number in range(10)]
+    while (await client.ledger())["creates"] < 10:
+        await asyncio.sleep(0.05)
+    stack.add_generator()
+    began = asyncio.get_running_loop().time()
+    await asyncio.to_thread(stack.stop, "generator-1")
+    assert asyncio.get_running_loop().time() - began < 10
+    assert "drain.ended" in stack.log("generator-1")
+    ended = [await client.finished(job_id, 30) for job_id in jobs]
+    assert {job["status"] for job in ended} == {"completed"}
+    assert {len(job["attempts"]) for job in ended} == {1}
+    assert (await client.ledger())["creates"] == 10
+
+
+async def test_while_the_bucket_is_away_nothing_is_paid_for_and_what_was_paid_for_waits(
+    start_stack: Callable[..., Stack], connect: Connect, servers: Any
+) -> None:
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="1", JOBS_TIME_SCALE="0.2")
+    client = connect(stack)
+    first = await client.post(prompt="paid for")
+    while (await client.ledger())["creates"] < 1:
+        await asyncio.sleep(0.05)
+    servers.object_store.kill()
+    while "bucket.refuses" not in stack.log("generator-1"):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(2)
+    second = await client.post(prompt="waits")
+    await asyncio.sleep(3)
+    assert [(await client.job(job_id))["status"] for job_id in (first, second)] == ["processing", "pending"]
+    servers.object_store.start()
+    servers.object_store.wait()
+    assert [(await client.finished(job_id))["status"] for job_id in (first, second)] == ["completed", "completed"]
+    assert (await client.ledger())["creates"] == 2
