@@ -15,7 +15,7 @@ from simulator.models import Model
 from simulator.outputs import input_digest, planned_files, planned_output, reshaped
 from simulator.prediction import Prediction, spread
 from simulator.predictions import Predictions
-from simulator.problems import Problem, throttled
+from simulator.problems import Problem, ThrottleAnswer, throttled
 from simulator.settings import Settings
 from simulator.uploads import Uploads
 
@@ -76,8 +76,8 @@ class Account:
     def _throttled(self, wait: float, low: bool) -> Problem:
         self.ledger.throttled += 1
         form = self.faults.state(rules.ThrottleForm)
-        default = "throttled_low_credit" if low else "throttled_about"
-        problem = throttled(form.answer if form else default, wait)  # type: ignore[arg-type]
+        default: ThrottleAnswer = "throttled_low_credit" if low else "throttled_about"
+        problem = throttled(form.answer if form else default, wait)
         if form and form.retry_after_header:
             problem.retry_after = math.ceil(wait)
         return problem

@@ -73,6 +73,7 @@ class Body:
         digest = hashlib.sha256()
         for piece in self._pieces():
             if not connection.open:
+                await gone(receive)
                 return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             digest.update(piece)

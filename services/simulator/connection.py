@@ -1,7 +1,6 @@
 """The TCP connection under a request, for what HTTP has no word for: a reset, or a body that ends too early."""
 
 import asyncio
-import contextlib
 import socket
 import struct
 
@@ -22,10 +21,9 @@ class Connection:
 
     def reset(self) -> None:
         """Ends it at once with a RST: the other side sees `connection reset by peer`, and nothing that was not sent yet."""
-        peer: socket.socket | None = self._transport.get_extra_info("socket")
-        if peer is not None:
-            with contextlib.suppress(OSError):
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not self.open:
+            return
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def hang_up(self) -> None:
@@ -58,9 +56,13 @@ def with_connections(app: ASGIApp) -> ASGIApp:
     """Wraps the application so that `connection_of` works. ASGI hides the transport; uvicorn's `send` is a method that has it."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            transport = send.__self__.transport  # type: ignore[attr-defined]
-            scope["extensions"] = {"simulator": Connection(transport)}
-        await app(scope, receive, send)
+        connection = Connection(send.__self__.transport)  # type: ignore[attr-defined]
+        scope["extensions"] = {"simulator": connection}
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Only the end of the process cancels requests: those that still wait, such as late creates, are let go.
+            connection.reset()
+            await gone(receive)
 
     return wrapped

@@ -112,7 +112,8 @@ class Prediction:
         """What the model wrote so far: a progress bar in the form of tqdm."""
         if now < self.starts or self.at(now)[1] == self.starts:
             return ""
-        steps = min(20, int((self.input or {}).get("num_inference_steps", 10)))
+        known = self.model.inputs.get("num_inference_steps")
+        steps = min(20, int((self.input or {}).get("num_inference_steps", known.default if known else 10)))
         lines = [f"Using seed: {self.seed}"]
         for step in range(int(self.done(now) * steps) + 1):
             filled = round(10 * step / steps)

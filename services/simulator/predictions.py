@@ -56,5 +56,7 @@ class Predictions:
     def forget_data(self, now: float, retention: float) -> None:
         """Lets go of the inputs and outputs that are past their time, so that a long run does not fill the memory."""
         while self._kept < len(self.all) and self.all[self._kept].removed(now, retention):
-            self.all[self._kept].input = self.all[self._kept].output = None
+            past = self.all[self._kept]
+            past.input = past.output = None
+            past.prompt = past.prompt[:200]
             self._kept += 1

@@ -28,6 +28,10 @@ Answer = Literal[
 """Every refusal that Replicate is known to give, by a name that fault rules use."""
 
 
+ThrottleAnswer = Literal["throttled", "throttled_about", "throttled_low_credit"]
+"""The three forms of a 429."""
+
+
 @dataclass
 class Problem(Exception):
     """A request that is answered with an error: status, JSON members beside `status`, or an HTML page instead."""
@@ -81,7 +85,7 @@ def invalid_fields(fields: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(422, detail, "Input validation failed", {"status": 422, "invalid_fields": list(fields)})
 
 
-def throttled(form: Literal["throttled", "throttled_about", "throttled_low_credit"], wait: float) -> Problem:
+def throttled(form: ThrottleAnswer, wait: float) -> Problem:
     """429 in one of the three forms seen; `wait` is in seconds. The third carries `retry_after` in its body."""
     seconds = max(1, round(wait))
     if form == "throttled":

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from simulator.problems import Answer
+from simulator.problems import Answer, ThrottleAnswer
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -57,10 +57,8 @@ class CreateAnswer(Rule):
     effect: Literal["create_answer"]
     answer: Answer
     accepted: bool = False
-    retry_after: Seconds = 5
-    """Seconds that a 429 names."""
-    retry_after_header: bool = False
-    """Send them as a Retry-After header too."""
+    retry_after: Seconds = 5  # what a 429 names
+    retry_after_header: bool = False  # and sends as a header, too
 
 
 CREATE_BREAKERS = (CreateLate, CreateReset, CreateAnswer)
@@ -114,7 +112,7 @@ class ThrottleForm(Strict):
     """How the account's real rate limits are answered. Until cleared; without it, `throttled_about` and no header."""
 
     effect: Literal["throttle_form"]
-    answer: Literal["throttled", "throttled_about", "throttled_low_credit"]
+    answer: ThrottleAnswer
     retry_after_header: bool = False
 
 

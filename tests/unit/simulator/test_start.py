@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -21,21 +22,37 @@ def spawn(**settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "simulator"], env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_it_serves_and_ends_with_code_0_on_sigterm():
-    api, files = free_port(), free_port()
-    process = spawn(SIMULATOR_LISTEN=f"127.0.0.1:{api}", SIMULATOR_FILES_LISTEN=f"127.0.0.1:{files}")
+def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
     give_up = time.monotonic() + 20
     while True:
         try:
-            assert httpx.get(f"http://127.0.0.1:{api}/readyz").status_code == 200
-            break
+            assert httpx.get(f"{url}/readyz").status_code == 200
+            return
         except httpx.ConnectError:
-            assert time.monotonic() < give_up and process.poll() is None
+            assert time.monotonic() < give_up
+            assert process.poll() is None
             time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 0
-    assert "Traceback" not in process.stderr.read()
+
+
+def test_it_serves_and_ends_with_code_0_on_sigterm_even_while_a_create_waits():
+    api, files = free_port(), free_port()
+    url = f"http://127.0.0.1:{api}"
+    listen = {"SIMULATOR_LISTEN": f"127.0.0.1:{api}", "SIMULATOR_FILES_LISTEN": f"127.0.0.1:{files}"}
+    process = spawn(SIMULATOR_CONTROL="true", **listen)
+    wait_until_ready(process, url)
+    httpx.put(f"{url}/control/faults", json={"rules": [{"effect": "create_late", "seconds": 60}]}).raise_for_status()
+    body = {"version": "black-forest-labs/flux-schnell", "input": {"prompt": "a fox"}}
+    with ThreadPoolExecutor(1) as thread:
+        late = thread.submit(httpx.post, f"{url}/v1/predictions", json=body, headers={"Authorization": "Bearer x"}, timeout=30)
+        while httpx.get(f"{url}/control/ledger").json()["creates"] == 0:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        with pytest.raises(httpx.TransportError):
+            late.result()
+    errors = process.stderr.read()
     process.stderr.close()
+    assert "xception" not in errors, errors
 
 
 @pytest.mark.parametrize("variable", ["SIMULATOR_LISTEN", "SIMULATOR_FILES_LISTEN"])
