@@ -1,6 +1,5 @@
 """`/api/v1/images/{job_id}/{index}`: an output of a job, streamed from the bucket to whoever has the key or the link."""
 
-import hashlib
 import re
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -72,9 +71,7 @@ class MediaRoutes:
         """Streams the file, or the part of it that `Range` names. What it holds never changes."""
         caller = Caller.anonymous(request) if sig else Caller.of(request)
         output = await self._jobs.output(caller, checked_job_id(job_id), index, sig)
-        value = output.value.encode()
-        size = len(value) if output.value else output.size
-        etag = f'"{output.sha256 or hashlib.sha256(value).hexdigest()}"'
+        size, etag = output.size, f'"{output.sha256}"'
         headers = _headers(output, f"{job_id}-{index}", etag)
         if if_none_match(request.headers, etag):
             return Response(status_code=304, headers=headers)
@@ -90,8 +87,6 @@ class MediaRoutes:
         status = 206 if span else 200
         if request.method == "HEAD" or not size:
             return Response(status_code=status, headers=headers)
-        if output.value:
-            return Response(value[span.start : span.end] if span else value, status, headers)
         return StreamedObject(await self._store.open(output.object_key, size, span), status, headers)
 
 
@@ -119,7 +114,7 @@ class StreamedObject(StreamingResponse):
 
 
 def _headers(output: jobs_pb2.Output, name: str, etag: str) -> dict[str, str]:
-    suffix = PurePosixPath(output.object_key).suffix if output.object_key else ".json"
+    suffix = PurePosixPath(output.object_key).suffix
     filename = name + (suffix if _SUFFIX.fullmatch(suffix) else "")
     shown = output.content_type in SHOWN
     return {

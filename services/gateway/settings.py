@@ -11,9 +11,14 @@ from chassis.settings import HostPort, Listen
 
 def parse_endpoint(value: object) -> object:
     """Checks that an S3 endpoint is a bare http(s) URL; raises ValueError with what to write instead."""
-    url = urlsplit(str(value))
-    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.username:
-        raise ValueError("must be http(s)://host[:port] and nothing more, such as http://127.0.0.1:9000")
+    wrong = ValueError("must be http(s)://host[:port] and nothing more, such as http://127.0.0.1:9000")
+    try:
+        url = urlsplit(str(value))
+        port = url.port
+    except ValueError:
+        raise wrong from None
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or url.path.strip("/") or url.query or url.username:
+        raise wrong
     return f"{url.scheme}://{url.netloc}"
 
 

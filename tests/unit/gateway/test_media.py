@@ -115,14 +115,6 @@ async def test_what_could_hold_a_script_is_only_ever_a_download(gateway, content
     assert answer.headers["content-type"] == content_type or answer.headers["content-type"] == "application/octet-stream"
 
 
-async def test_a_value_is_served_from_the_row(gateway):
-    job = gateway.jobs.add(outputs=[jobs_pb2.Output(content_type="application/json", size=12, value='{"score": 1}')])
-    answer = await gateway.http.get(f"/api/v1/images/{job.id}/0")
-    assert answer.json() == {"score": 1} and not gateway.s3.requests
-    part = await gateway.http.get(f"/api/v1/images/{job.id}/0", headers={"Range": "bytes=1-7"})
-    assert part.status_code == 206 and part.content == b'"score"'
-
-
 async def test_an_empty_file_is_served(gateway):
     job = gateway.jobs.add(outputs=[jobs_pb2.Output(content_type="text/plain", size=0, sha256="e3", object_key="x")])
     answer = await gateway.http.get(f"/api/v1/images/{job.id}/0")
