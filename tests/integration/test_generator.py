@@ -150,7 +150,7 @@ async def test_a_create_that_is_refused_or_fails_ends_as_the_table_says(
     jobs = {word: await client.post(prompt=word) for word in expected}
     ended = {word: await client.finished(job_id) for word, job_id in jobs.items()}
     assert {word: (job["status"], job["error_code"], job["retry_count"]) for word, job in ended.items()} == expected
-    made = [one["input"]["prompt"] for one in (await client.ledger())["predictions"]]
+    made = [one["prompt"] for one in (await client.ledger())["predictions"]]
     assert {word: made.count(word) for word in expected} == {
         **{word: 1 for word in expected},
         **{"forbidden": 0, "nothing": 0, "shaky": 2, "aborted": 2},
