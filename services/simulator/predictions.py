@@ -1,6 +1,7 @@
 """The predictions of the account: found by id or by the token of their files, and listed newest first."""
 
 import bisect
+import itertools
 
 from simulator.prediction import Prediction
 
@@ -42,16 +43,17 @@ class Predictions:
         high = len(self.all)
         if before is not None:
             high = bisect.bisect_left(self.all, before, key=lambda item: item.created)
-        shown = range(low, high)
         if newer_than is not None:
-            places = (place for place in shown[max(0, newer_than - low) :] if self.all[place].listed <= now)
-            found = [self.all[place] for _, place in zip(range(PAGE_SIZE + 1), places, strict=False)]
-            more, found = len(found) > PAGE_SIZE, found[:PAGE_SIZE][::-1]
-            return found, more, True
+            found = self._shown(range(max(low, newer_than), high), now)
+            return found[:PAGE_SIZE][::-1], len(found) > PAGE_SIZE, True
         top = high if older_than is None else min(high, older_than - 1)
-        places = (place for place in reversed(range(low, top)) if self.all[place].listed <= now)
-        found = [self.all[place] for _, place in zip(range(PAGE_SIZE + 1), places, strict=False)]
+        found = self._shown(range(top - 1, low - 1, -1), now)
         return found[:PAGE_SIZE], older_than is not None, len(found) > PAGE_SIZE
+
+    def _shown(self, places: range, now: float) -> list[Prediction]:
+        """Those at the places that the list shows by now, up to one more than a page holds."""
+        shown = (self.all[place] for place in places if self.all[place].listed <= now)
+        return list(itertools.islice(shown, PAGE_SIZE + 1))
 
     def forget_data(self, now: float, retention: float) -> None:
         """Lets go of the inputs and outputs that are past their time, so that a long run does not fill the memory."""
