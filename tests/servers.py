@@ -162,10 +162,11 @@ class Servers:
 def new_session() -> Servers:
     """The servers of this session, after the remains of killed sessions were cleared away."""
     SESSIONS.mkdir(parents=True, exist_ok=True)
+    own = SESSIONS / str(os.getpid())
     for folder in SESSIONS.iterdir():
-        if not processes.is_alive(int(folder.name)):
+        if folder == own or not processes.is_alive(int(folder.name)):
             _end_session(folder)
-    return Servers(SESSIONS / str(os.getpid()))
+    return Servers(own)
 
 
 def _end_session(state: Path) -> None:

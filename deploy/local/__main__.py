@@ -46,13 +46,13 @@ def main(arguments: list[str]) -> int:
 
 def run_up(console: Console) -> None:
     """Start the system."""
-    with exclusive():
+    with exclusive(console):
         up(console, _generators())
 
 
 def run_down(console: Console) -> None:
     """End the system."""
-    with exclusive():
+    with exclusive(console):
         down(console)
 
 
@@ -64,14 +64,14 @@ def run_demo(console: Console) -> None:
     generators = _generators()
     if generators == 0:
         raise WrongUsage("GENERATORS=0 would make nothing: the demo needs at least one")
-    with exclusive():
+    with exclusive(console):
         instance = up(console, generators)
     key = instance.credentials.api_key
     files = run_job(console, instance.url, key, prompt, os.environ.get("MODEL", ""), STATE / "out")
     console.print(f"\nThe API and its documentation: {instance.url}/docs", highlight=False)
     console.print(f"Your API key:                  {key}", highlight=False, soft_wrap=True)
     for file in files:
-        console.print(f"Your picture:                  {file}", highlight=False, soft_wrap=True)
+        console.print(f"Saved as:                      {file}", highlight=False, soft_wrap=True)
 
 
 def run_simulator(console: Console) -> None:
@@ -93,7 +93,7 @@ def run_simulator(console: Console) -> None:
 
 def run_clean(console: Console) -> None:
     """End the system and delete all that it stored."""
-    with exclusive():
+    with exclusive(console):
         down(console)
         Instance().remove_data()
     console.print("all data, passwords and logs of this checkout's system are deleted; the pictures in .local/out stay")

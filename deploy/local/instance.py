@@ -16,6 +16,7 @@ from part import Part
 from ports import PORTS, Ports
 from postgresql import PostgreSQL
 from rabbitmq import Epmd, RabbitMQ
+from rich.console import Console
 from services import ROOT, SERVICES, Services
 
 STATE = ROOT / ".local"
@@ -111,11 +112,15 @@ def end_strays() -> None:
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
+def exclusive(console: Console) -> Iterator[None]:
     """Let only one `make up` or `make down` of this checkout work at a time."""
     STATE.mkdir(exist_ok=True)
     with (STATE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with console.status("waiting for another make in this checkout"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

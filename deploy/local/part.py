@@ -16,9 +16,10 @@ import processes
 LOG_TAIL_LINES = 20
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 POLL_SECONDS = 0.05
-NOT_INHERITED = ("GATEWAY_", "JOBS_", "GENERATOR_", "SIMULATOR_", "MEDIAGEN_", "REPLICATE_", "MAKE", "MFLAGS", "PG")
-# Children of this very process have to be reaped by it, or they stay as zombies (a test session lives long).
-_children: dict[tuple[Path, int], subprocess.Popen[bytes]] = {}
+NOT_INHERITED = (
+    *("GATEWAY_", "JOBS_", "GENERATOR_", "SIMULATOR_", "MEDIAGEN_", "REPLICATE_", "MAKE", "MFLAGS"),
+    *("PG", "RABBITMQ_", "ERL_", "EPMD_", "RCLONE_"),  # a user's settings of their own servers and clients
+)
 
 
 class PartFailed(Exception):

@@ -43,12 +43,12 @@ def up(console: Console, generators: int | None) -> Instance:
     _await(console, [instance.rabbitmq])
     instance.write_env()
     provider = "Replicate" if instance.replicate_token else f"the simulator at {instance.simulator_url}"
+    plural = "" if wanted == 1 else "s"
+    seconds = time.monotonic() - began
     console.print(
-        f"mediagen runs at {instance.url} with {wanted} generator{'' if wanted == 1 else 's'} on {provider} "
-        f"({time.monotonic() - began:.1f} s); a shell reads .local/env, make down ends it",
-        highlight=False,
-        soft_wrap=True,
+        f"mediagen runs at {instance.url} with {wanted} generator{plural} on {provider} ({seconds:.1f} s)", highlight=False
     )
+    console.print("a shell reads .local/env; make down ends the system", highlight=False)
     return instance
 
 
