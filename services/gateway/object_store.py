@@ -52,23 +52,24 @@ class ObjectStore:
         if response.status not in (200, 206):
             response.close()
             raise _away(key, f"S3 answered {response.status}")
-        opened = OpenObject(response, span or Span(0, size), size)
-        if response.content_length != opened.expected:
+        # The header tells, not the status: rclone sends a part with 200, others answer a Range with the whole object.
+        part = response.headers.get("Content-Range")
+        span = span or Span(0, size)
+        expected = size if part is None else span.length
+        if response.content_length != expected or part not in (None, f"bytes {span.start}-{span.end - 1}/{size}"):
             response.close()
-            raise _away(key, f"S3 has {response.content_length} bytes instead of {opened.expected}")
-        return opened
+            raise _away(key, f"S3 sends {response.content_length} bytes ({part}) instead of {expected}")
+        return OpenObject(response, skip=span.start if part is None else 0, length=span.length)
 
 
 class OpenObject:
     """An object whose bytes are on their way."""
 
-    def __init__(self, response: aiohttp.ClientResponse, span: Span, size: int) -> None:
-        """Some stores answer a Range with 200 and the whole object: then what is before the part is read and dropped."""
+    def __init__(self, response: aiohttp.ClientResponse, *, skip: int, length: int) -> None:
+        """The first `skip` bytes of the response are read and dropped, the `length` bytes after them are wanted."""
         self._response = response
-        whole = response.status == 200
-        self.expected = size if whole else span.length
-        self._skip = span.start if whole else 0
-        self._left = span.length
+        self._skip = skip
+        self._left = length
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Exactly the bytes that were asked for; raises aiohttp.ClientError where they end early."""
