@@ -9,6 +9,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
+
 import processes
 from credentials import Credentials, write_private
 from object_store import ObjectStore
@@ -16,7 +18,6 @@ from part import Part
 from ports import PORTS, Ports
 from postgresql import PostgreSQL
 from rabbitmq import Epmd, RabbitMQ
-from rich.console import Console
 from services import ROOT, SERVICES, Services
 
 STATE = ROOT / ".local"

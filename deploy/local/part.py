@@ -20,6 +20,8 @@ NOT_INHERITED = (
     *("GATEWAY_", "JOBS_", "GENERATOR_", "SIMULATOR_", "MEDIAGEN_", "REPLICATE_", "MAKE", "MFLAGS"),
     *("PG", "RABBITMQ_", "ERL_", "EPMD_", "RCLONE_"),  # a user's settings of their own servers and clients
 )
+# Children of this very process have to be reaped by it, or they stay as zombies (a test session lives long).
+_children: dict[tuple[Path, int], subprocess.Popen[bytes]] = {}
 
 
 class PartFailed(Exception):
