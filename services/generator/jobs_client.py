@@ -124,7 +124,9 @@ class JobsClient:
         """
 
         async def send(entries: list[Entry], origins: list[_Origin]) -> Sequence[Answer]:
-            async for attempt in stamina.retry_context(on=may_succeed_later, attempts=None, timeout=None, wait_max=5.0):
+            async for attempt in stamina.retry_context(
+                on=may_succeed_later, attempts=None, timeout=None, wait_max=5.0, wait_jitter=0.3
+            ):
                 with attempt:
                     answers = await call(entries, self._metadata(origins))
                     if len(answers) != len(entries):

@@ -159,7 +159,7 @@ class Poller:
             older = [made for left in waiting.values() if (made := moment(left.created_at)) and made < oldest]
             if len(older) <= FEW:
                 return
-            before = (max(older) + datetime.timedelta(milliseconds=1)).isoformat().replace("+00:00", "Z")
+            before = (max(older) + datetime.timedelta(microseconds=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     async def _read_singles(self, waiting: dict[str, Followed]) -> None:
         """Reads those that no page showed, the ones that were looked at longest ago first, as far as the budget goes."""

@@ -1,6 +1,7 @@
 """One job in a generator: what it asks, what it pays, and what it reports."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -40,7 +41,11 @@ async def test_without_an_intent_nothing_is_sent(on: Bench, result: int) -> None
 
 
 async def test_an_intent_that_took_too_long_is_not_used(on: Bench) -> None:
-    on.jobs.failing["RecordIntent"] = [grpc.StatusCode.DEADLINE_EXCEEDED] * 8
+    def late(entry: pb.Intent) -> int:
+        time.sleep(TIMING.send_by_seconds + 0.05)
+        return pb.RESULT_OK
+
+    on.jobs.answers["RecordIntent"] = late
     await run_job(held(), on.tools)
     assert on.replicate.posts == []
     [refusal] = on.jobs.entries("RecordRefusal")

@@ -1,0 +1,206 @@
+"""Slots, claims, heartbeats and the drain."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from generator.bells import Bells
+from generator.claims import Claims
+from generator.held import Held
+from generator.worker import Worker
+from generator_doubles import TIMING, Bench, bench, grant, until
+from mediagen.jobs.v1 import worker_pb2 as pb
+from mediagen.jobs.v1.ready_pb2 import JobsReady
+
+
+class Message:
+    """A message of RabbitMQ."""
+
+    message_id = "1"
+
+    def __init__(self, *job_ids: str, body: bytes | None = None) -> None:
+        self.body = JobsReady(job_ids=job_ids).SerializeToString() if body is None else body
+        self.fate = ""
+
+    async def ack(self) -> None:
+        self.fate = "acked"
+
+    async def nack(self, requeue: bool) -> None:
+        self.fate = "requeued" if requeue else "dropped"
+
+    async def reject(self, requeue: bool) -> None:
+        self.fate = "requeued" if requeue else "rejected"
+
+
+class Office:
+    """A worker with two slots, its bells and its loop of claims; its jobs last until they are told to end."""
+
+    def __init__(self, on: Bench) -> None:
+        self.on = on
+        self.begun: list[Held] = []
+        self.end = asyncio.Event()
+        self.worker = Worker(on.client, on.leash, on.budget, on.bucket, 2, self.run)
+        self.bells = Bells(self.worker.changed)
+        self.claims = Claims(on.client, self.worker, self.bells, on.bucket, on.leash)
+        self.claiming = asyncio.create_task(self.claims.run())
+
+    async def run(self, held: Held) -> str:
+        self.begun.append(held)
+        await self.end.wait()
+        held.settled = True
+        return "done"
+
+    async def ring(self, *job_ids: str, body: bytes | None = None) -> Message:
+        message: Any = Message(*job_ids, body=body)
+        await self.bells._deliver(message)
+        return message  # type: ignore[no-any-return]
+
+    def jobs_begun(self) -> list[str]:
+        return [held.grant.job_id for held in self.begun]
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    async with bench() as on:
+        made = Office(on)
+        await until(lambda: on.jobs.claims)  # the first, silent one
+        on.jobs.claims.clear()
+        yield made
+        made.claiming.cancel()
+        await asyncio.gather(made.claiming, return_exceptions=True)
+
+
+async def test_a_bell_becomes_a_claim_and_is_acknowledged(office: Office) -> None:
+    office.on.jobs.due = [grant()]
+    message = await office.ring("job-1", "not-ours")
+    await until(lambda: message.fate)
+    assert message.fate == "acked"
+    [claim] = office.on.jobs.claims
+    assert (list(claim.job_ids), claim.slots, claim.no_creates) == (["job-1", "not-ours"], 2, False)
+    assert office.jobs_begun() == ["job-1"]
+
+
+async def test_messages_of_one_moment_are_claimed_together(office: Office) -> None:
+    for number in range(2):
+        await office.ring(f"job-{number}")
+    await until(lambda: office.on.jobs.claims)
+    assert [list(claim.job_ids) for claim in office.on.jobs.claims] == [["job-0", "job-1"]]
+
+
+async def test_without_a_free_slot_no_message_is_claimed_and_none_is_kept_for_long(office: Office) -> None:
+    office.on.jobs.due = [grant(job_id="a"), grant(job_id="b"), grant(job_id="c")]
+    await office.ring("a", "b")
+    await until(lambda: len(office.begun) == 2)
+    message = await office.ring("c")
+    await until(lambda: message.fate)
+    assert message.fate == "requeued"
+    assert office.jobs_begun() == ["a", "b"]
+
+
+async def test_a_message_that_cannot_be_read_is_rejected(office: Office) -> None:
+    assert (await office.ring(body=b"\xff\xff")).fate == "rejected"
+
+
+async def test_a_claim_is_tried_again_while_jobs_is_away_and_its_message_held(office: Office) -> None:
+    office.on.jobs.due = [grant()]
+    office.on.jobs.failing["Claim"] = [grpc.StatusCode.DEADLINE_EXCEEDED]
+    message = await office.ring("job-1")
+    await asyncio.sleep(0.05)
+    assert message.fate == ""
+    await until(lambda: message.fate)
+    assert message.fate == "acked"
+
+
+async def test_in_silence_whatever_is_due_is_claimed_and_at_once_where_there_was_more_than_slots(office: Office) -> None:
+    office.on.jobs.due = [grant(job_id=name) for name in "abcde"]
+    office.end.set()  # every job ends at once
+    began = time.monotonic()
+    await until(lambda: len(office.begun) == 5)
+    assert [(list(claim.job_ids), claim.slots) for claim in office.on.jobs.claims[:1]] == [([], 2)]
+    assert time.monotonic() - began < 2 * 1.2 * TIMING.silence_seconds  # one silence, not one for each claim
+
+
+async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earlier(office: Office) -> None:
+    office.worker.take([grant()])
+    office.worker.take([grant()])
+    await until(lambda: office.begun)
+    assert len(office.begun) == 1
+    office.worker.take([grant(epoch=2)])
+    await until(lambda: len(office.begun) == 2)
+    first, second = office.begun
+    assert first.task is not None
+    await until(first.task.done)
+    assert first.task.cancelled()
+    assert second.grant.epoch == 2
+    assert office.worker.free == 1
+
+
+async def test_a_heartbeat_names_what_is_held_and_tells_what_changed_once(office: Office) -> None:
+    office.worker.take([grant()])
+    await until(lambda: office.begun)
+    office.begun[0].progress, office.begun[0].provider_status = 0.5, "processing"
+    await office.worker.heartbeat(1)
+    await office.worker.heartbeat(1)
+    first, second = (heartbeat.held[0] for heartbeat in office.on.jobs.heartbeats[-2:])
+    assert (first.job_id, first.epoch, first.progress, first.provider_status) == ("job-1", 1, 0.5, "processing")
+    assert (second.HasField("progress"), second.provider_status) == (False, "")
+    heartbeat = office.on.jobs.heartbeats[-1]
+    assert (heartbeat.slots, heartbeat.free_slots, heartbeat.no_creates) == (2, 1, False)
+    assert heartbeat.reads_wanted > 0
+
+
+async def test_what_a_heartbeat_calls_lost_is_dropped_and_what_is_to_be_canceled_learns_it(office: Office) -> None:
+    office.worker.take([grant(job_id="lost"), grant(job_id="cancel")])
+    await until(lambda: len(office.begun) == 2)
+    office.on.jobs.lost, office.on.jobs.cancel = {"lost"}, {"cancel"}
+    await office.worker.heartbeat(1)
+    await until(lambda: office.worker.free == 1)
+    lost, cancel = office.begun
+    assert (lost.cancel.is_set(), cancel.cancel.is_set()) == (False, True)
+    assert office.on.jobs.entries("Release") == []
+
+
+async def test_while_the_bucket_refuses_claims_and_heartbeats_say_so(office: Office) -> None:
+    office.on.bucket.usable.clear()
+    await office.ring("job-1")
+    await until(lambda: office.on.jobs.claims)
+    await office.worker.heartbeat(1)
+    assert office.on.jobs.claims[0].no_creates
+    assert office.on.jobs.heartbeats[-1].no_creates
+
+
+async def test_a_job_that_crashes_frees_its_slot_and_leaves_its_lease_to_expire(office: Office) -> None:
+    async def crash(held: Held) -> str:
+        raise RuntimeError("a mistake of ours")
+
+    office.worker._run = crash
+    office.worker.take([grant()])
+    await until(lambda: office.worker.free == 2)
+    await office.worker.heartbeat(1)
+    assert list(office.on.jobs.heartbeats[-1].held) == []
+    assert office.on.jobs.entries("Release") == []
+
+
+async def test_a_drain_releases_what_is_held_and_says_goodbye(office: Office) -> None:
+    office.worker.take([grant(job_id="a"), grant(job_id="b", mode=pb.MODE_ATTACH)])
+    await until(lambda: len(office.begun) == 2)
+    began = time.monotonic()
+    await office.worker.drain(office.claiming)
+    assert time.monotonic() - began < 2
+    assert {(entry.job_id, entry.epoch, entry.reason) for entry in office.on.jobs.entries("Release")} == {
+        ("a", 1, "drain"),
+        ("b", 1, "drain"),
+    }
+    assert (office.on.jobs.heartbeats[-1].leaving, office.on.jobs.heartbeats[-1].free_slots) == (True, 0)
+
+
+async def test_what_is_granted_while_the_drain_begins_is_given_back_too(office: Office) -> None:
+    office.on.leash.drain()
+    office.worker.take([grant(job_id="late")])
+    await office.worker.drain(office.claiming)
+    assert office.begun == []
+    assert [entry.job_id for entry in office.on.jobs.entries("Release")] == ["late"]
