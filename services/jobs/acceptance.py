@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import grpc
 import prometheus_client
+import structlog
 
 from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
@@ -15,6 +16,8 @@ from jobs.admission import Admission, too_many_waiting
 from jobs.keys import Tenant
 from jobs.relay import Relay
 from jobs.store import NewJob, Store
+
+log = structlog.get_logger()
 
 _accepted = prometheus_client.Counter("mediagen_jobs_accepted_total", "Jobs that were accepted.")
 _batch = prometheus_client.Histogram(
@@ -73,6 +76,9 @@ class Acceptance:
             )
             return {jobs[0].id: invalid_argument([wrong])}
         self._relay.ring([(str(job.id), job.request_id or "") for job in jobs[:rung] if job.id in accepted])
+        for job in jobs:
+            if job.id in accepted:
+                log.info("job.accepted", job_id=str(job.id), request_id=job.request_id, tenant_id=str(job.tenant_id))
         _accepted.inc(len(accepted))
         _batch.observe(len(accepted))
         outcomes: dict[UUID, Accepted | Exception] = {job_id: Accepted(job_id, repeated=False) for job_id in accepted}

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import grpc
 import orjson
+import structlog
 from google.protobuf.json_format import MessageToDict
 from prometheus_client import Counter
 
@@ -18,6 +19,8 @@ from jobs.relay import Relay
 from jobs.store import ClaimCall, Report, Store
 from jobs.timing import Timing
 from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
+
+log = structlog.get_logger()
 
 MAX_BATCH = 1000
 LOOK_AGAIN_SECONDS = 0.5
@@ -87,6 +90,8 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             rows = await self._claims.submit(ClaimCall(worker, ids, request.slots, request.no_creates))
         else:
             rows = await self._store.claim_due(worker, request.slots, request.no_creates)
+        for row in rows:
+            log.info("job.claimed", job_id=str(row["job_id"]), request_id=row["request_id"], epoch=row["epoch"], mode=row["verb"])
         self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
         return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
 
@@ -273,6 +278,16 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         )
         for report, row in zip(reports, rows, strict=True):
             _reports.labels(report["verb"], row["result"]).inc()
+            log.info(
+                "job.reported",
+                job_id=report["job_id"],
+                request_id=row.get("request_id"),
+                epoch=report["epoch"],
+                verb=report["verb"],
+                result=row["result"],
+                state=row["state"],
+                error_code=report.get("code"),
+            )
         if any(row["state"] in ("queued", "submitted", "unknown") for row in rows):
             self._relay.wake()  # it may be due again at once
         return rows
