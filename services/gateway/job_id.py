@@ -1,12 +1,18 @@
 """Job ids, as they come in paths."""
 
 import re
+from typing import Annotated
 
+from fastapi import Path
 from starlette.convertors import StringConvertor
 
 from gateway.problems import FieldError, invalid_fields
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+JobId = Annotated[str, Path(description="The job's id.", json_schema_extra={"format": "uuid"})]
+"""The parameter of a path, as FastAPI documents it; `checked_job_id` judges it."""
 
 
 class JobIdConvertor(StringConvertor):

@@ -15,7 +15,7 @@ from gateway import openapi
 from gateway.caller import Caller
 from gateway.conditional import if_none_match
 from gateway.creation import read_job, read_request_id
-from gateway.job_id import JobIdConvertor, checked_job_id
+from gateway.job_id import JobId, JobIdConvertor, checked_job_id
 from gateway.jobs_client import JobsClient
 from gateway.listing import ListQuery
 from gateway.schemas import JobList, JobView
@@ -131,7 +131,7 @@ class JobRoutes:
             headers["Link"] = f'<{base}/api/v1/jobs?{following}>; rel="next"'
         return Response(to_json(page), 200, headers, "application/json")
 
-    async def cancel(self, request: Request, job_id: str) -> Response:
+    async def cancel(self, request: Request, job_id: JobId) -> Response:
         """Asks for a job's end. A waiting job is canceled at once; one at work as soon as its prediction is. Asking twice is asking
         once; a job that had completed or failed answers 409.
         """

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import openapi
 from gateway.caller import Caller
 from gateway.conditional import Unsatisfiable, if_none_match, requested_span
-from gateway.job_id import checked_job_id
+from gateway.job_id import JobId, checked_job_id
 from gateway.jobs_client import JobsClient
 from gateway.object_store import ObjectStore, OpenObject
 from gateway.problems import ProblemError
@@ -62,7 +62,7 @@ class MediaRoutes:
     async def read(
         self,
         request: Request,
-        job_id: Annotated[str, Path(description="The job's id.")],
+        job_id: JobId,
         index: Annotated[int, Path(ge=0, le=9999, description="The output's place, from 0.")],
         sig: Annotated[
             str, Query(max_length=512, description="From `media_url` or `outputs[].url`: who has it needs no key.")

@@ -3,13 +3,21 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Status = Literal["pending", "processing", "completed", "failed", "canceled"]
 """What a job's state means to its owner."""
 
 MAX_PARAMETERS_BYTES = 128 * 1024
 """Bytes of `parameters` as JSON text."""
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 4.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 _JOB_ID = "019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47"
 _MODEL = "black-forest-labs/flux-schnell"
@@ -42,11 +50,11 @@ class CreateJob(BaseModel):
         default_factory=dict,
         description="The model's other inputs, without `prompt`; at most 128 KiB. Large integers keep their digits.",
     )
-    priority: int = Field(0, ge=-10, le=10, description="Larger goes first among your waiting jobs.")
-    metadata: dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]] = Field(
-        default_factory=dict, max_length=16, description="Labels of your own."
-    )
-    deadline_seconds: int | None = Field(
+    priority: Integer = Field(0, ge=-10, le=10, description="Larger goes first among your waiting jobs.")
+    metadata: dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)], Annotated[str, StringConstraints(max_length=512)]
+    ] = Field(default_factory=dict, max_length=16, description="Labels of your own.")
+    deadline_seconds: Integer | None = Field(
         None,
         ge=5,
         le=604_800,

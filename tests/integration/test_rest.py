@@ -182,7 +182,7 @@ async def test_a_waiting_job_is_canceled_and_a_finished_one_is_not(stack, http):
     [
         ({"model": "no model name"}, "model"),
         ({"prompt": "   "}, "prompt"),
-        ({"metadata": {"": "x"}}, "metadata"),
+        ({"model": "owner/name:not-a-version"}, "model"),
     ],
 )
 async def test_what_only_jobs_knows_to_be_wrong_is_named_by_its_field(http, fields, named):

@@ -69,6 +69,7 @@ BODIES = [
         "invalid_argument",
         "metadata." + "k" * 65,
     ),
+    ("a label without a name", b'{"prompt": "a", "metadata": {"": "x"}}', 422, "invalid_argument", "metadata."),
     (
         "seventeen labels",
         json.dumps({"prompt": "a", "metadata": {str(n): "" for n in range(17)}}).encode(),

@@ -32,6 +32,12 @@ async def test_parameters_keep_every_digit_on_their_way_in_and_out(gateway):
     assert text in answer.text
 
 
+async def test_a_whole_number_may_be_written_with_a_point(gateway):
+    answer = await gateway.http.post("/api/v1/jobs", json={"prompt": "a", "priority": -4.0, "deadline_seconds": 1e2})
+    assert answer.status_code == 202 and answer.json()["priority"] == -4
+    assert next(iter(gateway.jobs.specs.values())).deadline_seconds == 100
+
+
 async def test_a_repeated_idempotency_key_answers_with_the_same_job_and_another_job_is_refused(gateway):
     key = {"Idempotency-Key": "order-7"}
     first = await gateway.http.post("/api/v1/jobs", json={"prompt": "a"}, headers=key)
