@@ -196,7 +196,7 @@ class Bench:
         self.budget = ReadBudget()
         self.poller = Poller(self.replicate, self.budget)
         lookups = Lookups(self.replicate, self.budget)
-        self.tools = Tools(client, self.replicate, self.leash, self.poller, lookups, self.storing)
+        self.tools = Tools(client, self.replicate, self.leash, self.poller, self.budget, lookups, self.storing)
         self.bucket: Any = UsableBucket()
 
     def heard(self, ago: float = 0.0) -> None:

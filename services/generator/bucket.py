@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import datetime
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -92,7 +93,7 @@ class Bucket:
             if not await self._blocking(lambda: self._minio.bucket_exists(bucket_name=self._name)):
                 await self._blocking(lambda: self._minio.make_bucket(bucket_name=self._name, location=self._region))
             await self.put(PROBE_KEY, b"ok", 2, "text/plain")
-        except (StorageFailed, MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        except Exception as error:  # whatever this server does, it is no bucket that takes writes
             return f"{type(error).__name__}: {error}"[:300]
         return None
 
@@ -107,8 +108,8 @@ class Bucket:
             URL(url, encoded=True), data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             if response.status != 200:
-                text = (await response.content.read(500)).decode(errors="replace")
-                raise StorageFailed(f"HTTP {response.status} at the bucket: {text}")
+                code = re.search(rb"<Code>(\w+)</Code>", await response.content.read(4096))
+                raise StorageFailed(f"HTTP {response.status} {code[1].decode() if code else ''} at the bucket")
 
     async def _blocking(self, call: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -84,7 +84,7 @@ class GuardedResolver(AbstractResolver):
         if not self._allowed.may_be_private(host, port):
             for address in found:
                 if not ipaddress.ip_address(address["host"].partition("%")[0]).is_global:
-                    raise ForbiddenAddress(f"{host} resolves to {address['host']}, which is not a public address")
+                    raise ForbiddenAddress(f"{host} leads to an address that is not a public one")
         return found
 
     async def close(self) -> None:

@@ -84,13 +84,21 @@ class Lookups:
                 raise ReadFailed("the budget of reads is spent")
             page = await self._api.page(cursor=cursor)
             if server_now is None:
-                server_now = email.utils.parsedate_to_datetime(page.date) if page.date else datetime.datetime.now(datetime.UTC)
+                server_now = _clock(page.date)
             seen.extend(page.results)
             oldest = moment(page.results[-1].get("created_at")) if page.results else None
             if page.cursor is None or (oldest is not None and oldest < server_now - datetime.timedelta(seconds=seconds)):
                 return seen, server_now
             cursor = page.cursor
         raise ReadFailed(f"the window is longer than {MAX_PAGES} pages")
+
+
+def _clock(date: str | None) -> datetime.datetime:
+    """Replicate's clock by its Date header, or ours where it sends none."""
+    try:
+        return email.utils.parsedate_to_datetime(date or "").astimezone(datetime.UTC)
+    except ValueError:
+        return datetime.datetime.now(datetime.UTC)
 
 
 def matching(lost: LostCreate, seen: Sequence[Prediction], server_now: datetime.datetime) -> Sighting:

@@ -60,8 +60,8 @@ def sniff(prefix: bytes) -> Media:
             return media
     if prefix.startswith(b"\x1aE\xdf\xa3"):
         return Media("video/webm", "webm") if b"webm" in prefix[:64] else Media("video/x-matroska", "mkv")
-    if len(prefix) > 1 and prefix[0] == 0xFF and prefix[1] & 0xE6 in (0xE2, 0xE4, 0xE6):
-        return Media("audio/mpeg", "mp3")  # a frame header: eleven set bits, then a layer that is not the reserved one
+    if len(prefix) > 1 and prefix[0] == 0xFF and prefix[1] & 0xE6 == 0xE2:
+        return Media("audio/mpeg", "mp3")  # the header of a frame of layer III: eleven set bits, the version, 01
     start = prefix[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not prefix:
         raise NotMedia("the file is empty")

@@ -136,12 +136,16 @@ class Poller:
         except ReadFailed as error:
             log.warning("poll.failed", error=str(error), followed=len(self._followed))
             return max(1.0, error.retry_after_seconds)
+        except Exception:  # one odd answer must not end the process, and with it every job
+            log.exception("poll.crashed", followed=len(self._followed))
+            return 1.0
         return 0.0
 
     async def _read_pages(self, waiting: dict[str, Followed]) -> None:
         """Takes out of `waiting` what the pages show. Each page begins at the newest of those that are left."""
         before: str | None = None
         while len(waiting) > FEW and self._budget.take():
+            self.beat = time.monotonic()
             try:
                 page = await self._api.page(created_before=before)
             except ReadFailed as error:

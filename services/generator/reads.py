@@ -37,7 +37,7 @@ class ReadBudget:
         return True
 
     def spend(self) -> None:
-        """Counts a read that cannot wait, such as a cancel."""
+        """Counts a call that cannot wait, such as a cancel."""
         self._asked += 1
         self._left -= 1
 

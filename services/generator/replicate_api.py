@@ -96,9 +96,7 @@ class ReplicateApi:
         results = answer.json.get("results") if isinstance(answer.json, dict) else None
         if not isinstance(results, list) or not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in results):
             raise ReadFailed("the list of predictions cannot be understood")
-        following = answer.json.get("next")
-        # Only the cursor is taken: a URL in an answer must not decide whom the token is sent to.
-        return Page(results, URL(following).query.get("cursor") if following else None, answer.date)
+        return Page(results, _cursor(answer.json.get("next")), answer.date)
 
     async def account_answers(self) -> bool:
         """Whether the account itself is in order: then a refusal is about the model alone."""
@@ -130,6 +128,16 @@ class ReplicateApi:
 class _Answer(NamedTuple):
     json: Any
     date: str | None
+
+
+def _cursor(following: Any) -> str | None:
+    """The cursor alone: a URL in an answer must not decide whom the token is sent to. Raises ReadFailed."""
+    if following is None:
+        return None
+    try:
+        return URL(following).query["cursor"]
+    except (TypeError, ValueError, KeyError):
+        raise ReadFailed("the list's link to its next page cannot be understood") from None
 
 
 def _prediction(answer: _Answer) -> Prediction:

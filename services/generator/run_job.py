@@ -18,6 +18,7 @@ from generator.moments import moment
 from generator.outcomes import failure
 from generator.outputs import UnusableOutput, collect
 from generator.poller import Poller, PredictionGone
+from generator.reads import ReadBudget
 from generator.replicate_api import TERMINAL, NotFound, Prediction, ReadFailed, ReplicateApi
 from generator.storing import Storing, StoringFailed
 from mediagen.jobs.v1 import worker_pb2 as pb
@@ -39,6 +40,7 @@ class Tools:
     api: ReplicateApi
     leash: Leash
     poller: Poller
+    budget: ReadBudget
     lookups: Lookups
     storing: Storing
 
@@ -122,21 +124,23 @@ async def follow(held: Held, bound: Bound, tools: Tools) -> Prediction:
         if ended in done:
             return ended.result()
         log.info("prediction.canceling", over_its_limit=not done)
-        return await _cancelled(bound.prediction_id, ended, tools.api)
+        return await _cancelled(bound.prediction_id, ended, tools)
     finally:
         asked.cancel()
         if not ended.cancel() and not ended.cancelled():
             ended.exception()  # seen, also where nobody waits for it any more
 
 
-async def _cancelled(prediction_id: str, ended: asyncio.Future[Prediction], api: ReplicateApi) -> Prediction:
+async def _cancelled(prediction_id: str, ended: asyncio.Future[Prediction], tools: Tools) -> Prediction:
     """Cancels the prediction and returns its last state, whatever that is; repeats the cancel until it has one."""
     delay = 0.5
     while not ended.done():
         try:
-            await api.cancel(prediction_id)
+            tools.budget.spend()
+            await tools.api.cancel(prediction_id)
             log.info("prediction.cancel_asked")
-            prediction = await api.get(prediction_id)
+            tools.budget.spend()
+            prediction = await tools.api.get(prediction_id)
             if prediction["status"] in TERMINAL:
                 return prediction
         except ReadFailed as error:

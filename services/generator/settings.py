@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr
     """Its secret key."""
 
-    s3_bucket: str = Field("media", min_length=3, max_length=63)
+    s3_bucket: str = Field("media", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """The bucket; it is made where it is missing."""
 
     s3_region: str = "us-east-1"

@@ -86,7 +86,7 @@ class Storing:
                 delay, refused = STORAGE_DELAYS[min(refused, len(STORAGE_DELAYS) - 1)], refused + 1
                 problem = error
             if time.monotonic() + delay > expires_at:
-                raise UnusableOutput("output_expired", f"The output could not be stored while Replicate kept it: {problem}")
+                raise UnusableOutput("output_expired", "The output could not be stored while Replicate kept it.") from problem
             retries.labels("store").inc()
             log.warning("output.retry", index=index, error=str(problem), retry_in=delay)
             await asyncio.sleep(delay)

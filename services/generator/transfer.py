@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from mediagen.jobs.v1.worker_pb2 import StoredOutput
 
 CHUNK_BYTES = 64 * 1024
 
-_TOKEN_HOSTS = ("api.replicate.com", ".replicate.delivery")
+_TOKEN_HOST = re.compile(r"api\.replicate\.com|.+\.replicate\.delivery")
 """The only hosts that may see the token, and only where they ask for it."""
 
 
@@ -101,7 +102,7 @@ class Transfers:
         raise UnusableOutput("output_forbidden_address", f"the output is behind more than {MAX_REDIRECTS} redirects")
 
     def _may_see_token(self, url: URL) -> bool:
-        return self._token is not None and url.scheme == "https" and (url.host or "").endswith(_TOKEN_HOSTS)
+        return self._token is not None and url.scheme == "https" and _TOKEN_HOST.fullmatch(url.host or "") is not None
 
     async def _store(self, source: "_Source", size: int | None, key: str, index: int) -> StoredOutput:
         if size is not None and size > self._max_bytes:
