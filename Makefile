@@ -38,6 +38,7 @@ status: setup  ## Show what runs, on which ports, and where it logs
 	@$(LOCAL) status
 
 logs:  ## Follow the logs of all parts
+	@ls .local/log/*.log >/dev/null 2>&1 || { echo 'nothing was logged yet: make up starts the system' >&2; exit 1; }
 	@tail -n 10 -F .local/log/*.log
 
 simulator: setup  ## Run the simulator of Replicate's API alone, in the foreground

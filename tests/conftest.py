@@ -31,6 +31,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Where something failed, say where the servers' and the services' logs are."""
+    if exitstatus and KEPT_LOGS.exists():
+        terminalreporter.write_line(f"the logs of the servers and services of these tests: {KEPT_LOGS}")
+
+
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """The session's servers, none of them started yet."""
@@ -40,7 +46,6 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     finally:
         if request.session.testsfailed:
             session.keep_logs()
-            print(f"\nThe logs of the servers and services of these tests are in {KEPT_LOGS}")
         session.end()
 
 

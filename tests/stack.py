@@ -22,7 +22,7 @@ from services import Services
 if TYPE_CHECKING:
     from servers import Bucket, Servers
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 class Stack:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from demo import DemoFailed, console_for_output, run_job
 from instance import STATE, Instance, exclusive
-from part import PartFailed
+from part import PartFailed, inherited_environment
 from ports import PortRefused
 from system import down, status, up
 
@@ -88,7 +88,7 @@ def run_simulator(console: Console) -> None:
         soft_wrap=True,
     )
     sys.stdout.flush()
-    os.execve(part.command[0], part.command, {**os.environ, **part.environment})  # noqa: S606  no shell is wanted
+    os.execve(part.command[0], part.command, {**inherited_environment(), **part.environment})  # noqa: S606  no shell is wanted
 
 
 def run_clean(console: Console) -> None:

@@ -21,7 +21,7 @@ VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 UV_REQUIREMENTS = ROOT / "requirements" / "uv.txt"
 STAMP = VENV / "mediagen-stamp"
-LOG = LOCAL / "log" / "setup.log"
+LOG = LOCAL / "setup.log"
 OLDEST, NEWEST = (3, 11), (3, 13)
 
 

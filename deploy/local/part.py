@@ -16,6 +16,7 @@ import processes
 LOG_TAIL_LINES = 20
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 POLL_SECONDS = 0.05
+READY_SECONDS = 120.0  # a small machine that is busy with all the other parts
 NOT_INHERITED = (
     *("GATEWAY_", "JOBS_", "GENERATOR_", "SIMULATOR_", "MEDIAGEN_", "REPLICATE_", "MAKE", "MFLAGS"),
     *("PG", "RABBITMQ_", "ERL_", "EPMD_", "RCLONE_"),  # a user's settings of their own servers and clients
@@ -114,17 +115,25 @@ class Part:
         self.pid_file.write_text(f"{child.pid}\n")
         return True
 
-    def wait(self, seconds: float = 60) -> None:
-        """Wait until the part is ready; raise PartFailed, with the end of its log, if it ends or time runs out."""
+    def check(self) -> bool:
+        """Whether the part is ready by now; raise PartFailed, with the end of its log, if it has ended."""
+        if self.is_ready():
+            return True
+        if self.pid() is None:
+            raise self.failure("ended at its start")
+        return False
+
+    def wait(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until the part is ready; raise PartFailed if it ends or time runs out."""
         deadline = time.monotonic() + seconds
-        while not self.is_ready():
-            if self.pid() is None:
-                raise PartFailed(f"{self.name} ended at its start; the end of {self.log_file}:\n{self.log_tail()}")
+        while not self.check():
             if time.monotonic() > deadline:
-                raise PartFailed(
-                    f"{self.name} was not ready within {seconds:.0f} s; the end of {self.log_file}:\n{self.log_tail()}"
-                )
+                raise self.failure(f"was not ready within {seconds:.0f} s")
             time.sleep(POLL_SECONDS)
+
+    def failure(self, what: str) -> PartFailed:
+        """The error that says what happened to this part, and shows what it logged last."""
+        return PartFailed(f"{self.name} {what}; the end of {self.log_file}:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The last lines that the process wrote since this object started it."""

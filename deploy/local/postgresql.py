@@ -60,7 +60,7 @@ class PostgreSQL(Part):
     def is_new(self) -> bool:
         """Whether there is no data yet.
 
-        Data without a link is another matter's: left by an instance whose folder, and so whose password, was deleted.
+        Data that the instance's folder does not link to counts as none: the folder was deleted, and the password with it.
         """
         return not _present(self.data / "PG_VERSION") or not (self.link == self.data or self.link.is_symlink())
 
@@ -90,11 +90,12 @@ class PostgreSQL(Part):
             self.link.parent.mkdir(parents=True, exist_ok=True)
             self.link.symlink_to(self.data)
 
-    def wait(self, seconds: float = 60) -> None:
-        """Wait until sessions are accepted and the default database is there."""
-        super().wait(seconds)
-        if USER not in self.execute("SELECT datname FROM pg_database").splitlines():
+    def check(self) -> bool:
+        """Whether sessions are accepted; then the default database is made, if it is missing."""
+        ready = super().check()
+        if ready and USER not in self.execute("SELECT datname FROM pg_database").splitlines():
             self.create_database(USER)
+        return ready
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement through psql; the answer has a line a row."""

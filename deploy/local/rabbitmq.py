@@ -59,6 +59,8 @@ class RabbitMQ(Part):
                 "RABBITMQ_CONFIG_FILE": str(self.home / "rabbitmq"),
                 "RABBITMQ_CONF_ENV_FILE": "/dev/null",
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.home / "enabled_plugins"),
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODE_PORT": str(port),
                 "RABBITMQ_DIST_PORT": str(dist_port),
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(erlang),
                 "ERL_EPMD_PORT": str(epmd_port),
@@ -80,11 +82,7 @@ class RabbitMQ(Part):
         (self.home / "enabled_plugins").write_text("[].\n")
         definitions = self._write_definitions(VHOST)
         (self.home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
-            f"load_definitions = {definitions}\n"
-            "log.console = true\n"
-            "log.console.level = info\n"
-            "log.file = false\n"
+            f"load_definitions = {definitions}\nlog.console = true\nlog.console.level = info\nlog.file = false\n"
         )
 
     def add_vhost(self, name: str) -> None:

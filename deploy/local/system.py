@@ -2,13 +2,12 @@
 
 import re
 import time
-from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 
 from instance import BUCKET, STATE, STOP_ORDER, Instance, end_strays, found, generator_numbers, started_names
-from part import Part, stop_together
+from part import POLL_SECONDS, READY_SECONDS, Part, stop_together
 from ports import PORTS, remembered
 
 GENERATORS = 2
@@ -39,8 +38,8 @@ def up(console: Console, generators: int | None) -> Instance:
     if not instance.credentials.api_key:
         with console.status("making an API key"):
             instance.credentials.api_key = services.create_key(TENANT, "make")
-    _start(console, [jobs, services.gateway(), *(services.generator(number + 1) for number in range(wanted))])
-    _await(console, [instance.rabbitmq])
+    generator_parts = [services.generator(number + 1) for number in range(wanted)]
+    _start(console, [jobs, services.gateway(), *generator_parts], [instance.rabbitmq])
     instance.write_env()
     provider = "Replicate" if instance.replicate_token else f"the simulator at {instance.simulator_url}"
     plural = "" if wanted == 1 else "s"
@@ -91,20 +90,29 @@ def _start_servers(console: Console, instance: Instance) -> None:
     _start(console, servers)
 
 
-def _start(console: Console, parts: list[Part]) -> None:
+def _start(console: Console, parts: list[Part], others: list[Part] | None = None) -> None:
+    """Start these parts and wait until they, and the others that were started before, are ready."""
     for part in parts:
         part.start()
-    _await(console, parts)
+    pending = [*parts, *(others or [])]
+    deadline = time.monotonic() + READY_SECONDS
+    with console.status("") as waiting:
+        while pending:
+            waiting.update(f"waiting for {', '.join(part.name for part in pending)}")
+            for part in [part for part in pending if part.check()]:
+                pending.remove(part)
+                _report(console, part)
+            if pending and time.monotonic() > deadline:
+                raise pending[0].failure(f"was not ready within {READY_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS if pending else 0)
 
 
-def _await(console: Console, parts: Iterable[Part]) -> None:
-    for part in parts:
-        with console.status(f"waiting for {part.name}"):
-            part.wait()
-        if part.started_at is not None:
-            seconds = time.monotonic() - part.started_at
-            line = f"✓ {part.name:<12} process {part.pid():<8} {part.address or '':<26} ready after {seconds:.1f} s"
-            console.print(line, highlight=False)
+def _report(console: Console, part: Part) -> None:
+    """One line for a part that this call started; nothing for one that ran before."""
+    if part.started_at is not None:
+        seconds = time.monotonic() - part.started_at
+        line = f"✓ {part.name:<12} process {part.pid():<8} {part.address:<26} ready after {seconds:.1f} s"
+        console.print(line, highlight=False)
 
 
 def _stop(console: Console, names: list[str]) -> None:
