@@ -1,4 +1,4 @@
-"""What a test says to a running system as its users would: posts jobs, waits for them, reads the simulator's ledger, sets its faults."""
+"""What a test says to a running system as its users would; and the simulator's ledger and faults."""
 
 import asyncio
 import time

@@ -22,19 +22,34 @@ class Driver:
         self.tenant = tenant
         self.worker = uuid4()
 
-    async def add(self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0):
+    async def add(
+        self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0
+    ):
         """Accepts a job, due at once, and returns its id."""
         job = self.new(tenant, key=key, prompt=prompt, deadline=deadline, priority=priority)
         assert job.id in await self.store.create([job], rung=0)
         return job.id
 
-    def new(self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0) -> NewJob:
+    def new(
+        self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0
+    ) -> NewJob:
         return NewJob(uuid4(), tenant or self.tenant, key, b"1", prompt, "a/b", "{}", "{}", priority, deadline, "req-1", None)
 
     async def add_tenant(self, name: str) -> UUID:
         tenant = uuid4()
         await self.database.fetch("INSERT INTO tenants (id, name, signing_secret) VALUES ($1, $2, 'secret')", tenant, name)
         return tenant
+
+    async def fill(self, jobs: int) -> None:
+        """So many waiting jobs, accepted one second after another up to now."""
+        await self.database.fetch(
+            "INSERT INTO jobs (id, tenant_id, prompt, model, parameters, request, fingerprint, max_attempts, deadline_at, "
+            "next_dispatch_at, created_at) SELECT gen_random_uuid(), $1, 'p', 'a/b', '{}', '{}', 'x', 4, now() + interval '1 d', "
+            "now(), now() - make_interval(secs => n) FROM generate_series(1, $2::int) n",
+            self.tenant,
+            jobs,
+        )
+        await self.database.fetch("ANALYZE jobs")
 
     async def row(self, job_id: UUID):
         return (await self.database.fetch("SELECT *, outputs::text AS outputs_text FROM jobs WHERE id = $1", job_id))[0]
@@ -57,7 +72,9 @@ class Driver:
     async def apply(self, job_id: UUID, verb: str, **fields: object):
         """Applies a verb with what the row shows: its epoch, its intent, its prediction, unless told otherwise."""
         row = await self.row(job_id)
-        shown = dict(worker=self.worker, epoch=row["epoch"], intent_id=row["intent_id"] or uuid4(), prediction_ids=row["prediction_id"])
+        shown = dict(
+            worker=self.worker, epoch=row["epoch"], intent_id=row["intent_id"] or uuid4(), prediction_ids=row["prediction_id"]
+        )
         if verb in ("created", "found") and "prediction_ids" not in fields:
             shown["prediction_ids"] = f"prediction-{job_id}-{row['attempt']}"
         if verb == "complete":
@@ -103,3 +120,9 @@ async def driving(url: str, creates_per_minute: int = 0, time_scale: float = 1.0
         yield driver
     finally:
         await asyncio.shield(database.close())
+
+
+def rows_read(node: dict) -> int:
+    """How many rows of `jobs` a plan has read, kept or not."""
+    own = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) if node.get("Relation Name") == "jobs" else 0
+    return int(own * node["Actual Loops"]) + sum(rows_read(child) for child in node.get("Plans", []))

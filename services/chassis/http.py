@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import uvicorn
 
-from chassis.lifecycle import StartupError
 from chassis.settings import HostPort
+from chassis.sockets import bind
 
 
 class Server(uvicorn.Server):
@@ -19,19 +18,6 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Leaves the signals to the service."""
         yield
-
-
-def bind(listen: HostPort) -> socket.socket:
-    """Binds the address before anything else starts; raises StartupError where it is taken."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(tuple(listen))
-    except OSError as error:
-        bound.close()
-        raise StartupError(f"cannot listen on {listen}: {error.strerror}") from None
-    return bound
 
 
 @contextlib.asynccontextmanager

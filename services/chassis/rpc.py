@@ -17,8 +17,8 @@ from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 
 from chassis.errors import AppError, to_status
-from chassis.lifecycle import StartupError
 from chassis.settings import HostPort
+from chassis.sockets import bind
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -145,10 +145,8 @@ async def serving_grpc(
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection([*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], server)
-    try:
-        server.add_insecure_port(str(listen))
-    except RuntimeError:
-        raise StartupError(f"cannot listen on {listen}: address already in use, or not of this machine") from None
+    bind(listen).close()  # gRPC would say why it cannot listen to the terminal only, in its own words
+    server.add_insecure_port(str(listen))
     await server.start()
     for name in ("", *services):
         await health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -21,7 +21,8 @@ def configure_logging(service: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {"service": service, **event},
-        structlog.processors.dict_tracebacks,
+        # Without the frames' local variables: they hold tokens.
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -144,12 +144,13 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     async def WatchJob(self, request: jobs_pb2.WatchJobRequest, context: Context) -> AsyncIterator[jobs_pb2.WatchJobResponse]:
         """Streams the job's versions until a final one."""
         owner, job_id = tenant(), specs.parse_id(request.job_id)
-        with self._watcher.watching(job_id, request.after_version) as watch:
+        sent = request.after_version
+        with self._watcher.watching(job_id, sent) as watch:
             while True:
                 watch.changed.clear()
                 job = await self._read(owner, job_id)
-                if job.version > request.after_version:
-                    watch.version = max(watch.version, job.version)
+                if job.version > sent:
+                    sent = job.version
                     yield jobs_pb2.WatchJobResponse(job=job)
                 if job.status in FINISHED:
                     return

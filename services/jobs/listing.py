@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_, union_all
+from sqlalchemy import Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chassis.errors import FieldViolation, invalid_argument
@@ -43,24 +43,27 @@ async def list_page(engine: AsyncEngine, tenant: Tenant, request: jobs_pb2.ListJ
     if any(status not in STATUS_NAMES for status in request.statuses):
         raise invalid_argument([FieldViolation("statuses", "must be pending, processing, completed, failed or canceled")])
     filters = _fingerprint(request)
-    chosen = _filtered(tenant, request)
-    if request.page_token:
-        position = _parse(request.page_token, tenant, filters)
-        chosen = chosen.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(position.created_at, position.id))
-    statuses = sorted({STATUS_NAMES[status] for status in request.statuses})
-    newest = (jobs.c.created_at.desc(), jobs.c.id.desc())
-    if len(statuses) > 1:  # one walk down the index for each status: together they read as many rows as they show
-        parts = [chosen.where(jobs.c.status == status).order_by(*newest).limit(size + 1).subquery() for status in statuses]
-        merged = union_all(*[select(part.c.created_at, part.c.id) for part in parts]).subquery()
-        page = select(merged).order_by(merged.c.created_at.desc(), merged.c.id.desc()).limit(size + 1)
-    else:
-        page = chosen.order_by(*newest).limit(size + 1)
-        if statuses:
-            page = page.where(jobs.c.status == statuses[0])
+    after = _parse(request.page_token, tenant, filters) if request.page_token else None
     async with engine.connect() as connection:
-        rows = [Position(*row) for row in await connection.execute(page)]
+        rows = [Position(row.created_at, row.id) for row in await connection.execute(page_query(tenant, request, after, size + 1))]
     token = _token(rows[size - 1], tenant, filters) if len(rows) > size else ""
     return [row.id for row in rows[:size]], token
+
+
+def page_query(
+    tenant: Tenant, request: jobs_pb2.ListJobsRequest, after: Position | None, size: int
+) -> Select[tuple[datetime, UUID]]:
+    """The query of one page; for several statuses it walks down the index once for each, and reads little more than it shows."""
+    chosen = _filtered(tenant, request)
+    if after is not None:
+        chosen = chosen.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(literal(after.created_at, jobs.c.created_at.type), literal(after.id, jobs.c.id.type)))
+    newest = (jobs.c.created_at.desc(), jobs.c.id.desc())
+    statuses = sorted({STATUS_NAMES[status] for status in request.statuses})
+    if not statuses:
+        return chosen.order_by(*newest).limit(size)
+    parts = [chosen.where(jobs.c.status == status).order_by(*newest).limit(size).subquery() for status in statuses]
+    merged = union_all(*[select(part.c.created_at, part.c.id) for part in parts]).subquery()
+    return select(merged.c.created_at, merged.c.id).order_by(merged.c.created_at.desc(), merged.c.id.desc()).limit(size)
 
 
 def _filtered(tenant: Tenant, request: jobs_pb2.ListJobsRequest) -> Select[tuple[datetime, UUID]]:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest_asyncio
 
-from driver import Driver, driving
+from driver import Driver, driving, rows_read
 from jobs.states import State
 from jobs.store import ClaimCall
 
@@ -63,7 +63,9 @@ async def test_one_tenants_backlog_does_not_starve_another(driver):
 
 
 async def test_priority_goes_first_within_a_tenant_and_age_within_a_priority(driver):
-    order = {name: await driver.add(priority=priority) for name, priority in (("old", 0), ("young", 0), ("urgent", 5), ("idle", -5))}
+    order = {
+        name: await driver.add(priority=priority) for name, priority in (("old", 0), ("young", 0), ("urgent", 5), ("idle", -5))
+    }
     claimed = []
     for _ in order:
         claimed += [row["job_id"] for row in await driver.store.claim_due(uuid4(), 1, False)]
@@ -76,7 +78,9 @@ async def test_a_claim_grants_at_most_its_slots_and_makes_the_rest_due_at_once(d
     await driver.store.ring()
     granted = (await driver.store.claim([ClaimCall(uuid4(), tuple(ids), 2, False)]))[0]
     assert len(granted) == 2
-    rows = await driver.database.fetch("SELECT count(*) AS due FROM jobs WHERE state = 'queued' AND next_dispatch_at <= now() AND rings = 0")
+    rows = await driver.database.fetch(
+        "SELECT count(*) AS due FROM jobs WHERE state = 'queued' AND next_dispatch_at <= now() AND rings = 0"
+    )
     assert rows[0]["due"] == 3
 
 
@@ -140,7 +144,10 @@ async def test_many_refusals_at_once_are_one_pause(driver):
     ids = [await driver.reach(State.SUBMITTING) for _ in range(5)]
     rows = [await driver.row(job_id) for job_id in ids]
     await driver.store.transition(
-        [Report(row["id"], "account", "test", driver.worker, row["epoch"], row["intent_id"], code="insufficient_credit") for row in rows]
+        [
+            Report(row["id"], "account", "test", driver.worker, row["epoch"], row["intent_id"], code="insufficient_credit")
+            for row in rows
+        ]
     )
     assert (await driver.database.fetch("SELECT pauses FROM lanes"))[0]["pauses"] == 1
 
@@ -172,20 +179,9 @@ async def test_a_leaving_worker_is_forgotten_at_once(driver):
 
 
 async def test_a_claim_among_many_waiting_rows_reads_few_of_them(driver):
-    await driver.database.fetch(
-        "INSERT INTO jobs (id, tenant_id, prompt, model, parameters, request, fingerprint, max_attempts, deadline_at, next_dispatch_at) "
-        "SELECT gen_random_uuid(), $1, 'p', 'a/b', '{}', '{}', 'x', 4, now() + interval '1 d', now() FROM generate_series(1, 20000)",
-        driver.tenant,
-    )
-    await driver.database.fetch("ANALYZE jobs")
+    await driver.fill(20_000)
     plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._claim_due, uuid4(), 10, False)
     explained = plan[0]["QUERY PLAN"]
     explained = json.loads(explained) if isinstance(explained, str) else explained
     assert rows_read(explained[0]["Plan"]) < 1000
     assert (await driver.database.fetch("SELECT count(*) AS claimed FROM jobs WHERE state = 'claimed'"))[0]["claimed"] == 10
-
-
-def rows_read(node: dict) -> int:
-    """How many rows of `jobs` a plan has read, kept or not."""
-    own = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) if node.get("Relation Name") == "jobs" else 0
-    return int(own * node["Actual Loops"]) + sum(rows_read(child) for child in node.get("Plans", []))

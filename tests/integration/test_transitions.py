@@ -28,7 +28,8 @@ async def prepare(driver: Driver, verb: str, source: State):
         "give_up": "deadline_at = now() - interval '1 s'",
         "outcome_unknown": "unknown_since = now() - interval '2 h'",
         "found": "settle_at = now() - interval '1 h', lookup_begun_at = now() - interval '1 min'",
-        "ruled_out": "settle_at = now() - interval '1 h', lookup_begun_at = now() - interval '1 min', first_empty_at = now() - interval '2 min'",
+        "ruled_out": "settle_at = now() - interval '1 h', lookup_begun_at = now() - interval '1 min', "
+        "first_empty_at = now() - interval '2 min'",
         "attach": "lease_until = NULL, lease_worker = NULL, next_dispatch_at = now()",
         "reconcile": "lease_until = NULL, lease_worker = NULL, next_dispatch_at = now()",
     }
@@ -188,9 +189,7 @@ async def test_two_jobs_that_bind_one_prediction_in_one_statement_do_not_both_ge
 
     ids = [await driver.reach(State.SUBMITTING) for _ in range(2)]
     rows = [await driver.row(job_id) for job_id in ids]
-    reports = [
-        Report(row["id"], "created", "test", driver.worker, row["epoch"], row["intent_id"], "same") for row in rows
-    ]
+    reports = [Report(row["id"], "created", "test", driver.worker, row["epoch"], row["intent_id"], "same") for row in rows]
     outcomes = await driver.store.transition(reports)
     assert sorted(outcome["result"] for outcome in outcomes) == ["ok", "taken"]
 

@@ -1,0 +1,363 @@
+"""JobsService over gRPC, with no RabbitMQ at all: what it accepts and refuses, whose jobs it shows, how it pages and watches."""
+
+import asyncio
+import contextlib
+import time
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql as dialect
+
+import ports
+from chassis.errors import from_rpc_error, from_status
+from driver import Driver, driving, rows_read
+from jobs import access, keys
+from jobs.__main__ import serve
+from jobs.keys import Tenant
+from jobs.listing import Position, page_query
+from jobs.settings import Settings
+from jobs.states import State
+from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc, worker_pb2, worker_pb2_grpc
+
+TOKEN = "a-worker-token-of-tests"
+
+
+class Service:
+    """A running service, its stubs, and a driver on its database."""
+
+    def __init__(self, settings: Settings, driver: Driver, key: str) -> None:
+        self.driver = driver
+        self.channel = grpc.aio.insecure_channel(str(settings.listen))
+        self.worker_channel = grpc.aio.insecure_channel(str(settings.worker_listen))
+        self.jobs = jobs_pb2_grpc.JobsServiceStub(self.channel)
+        self.worker = worker_pb2_grpc.WorkerServiceStub(self.worker_channel)
+        self.key = key
+        self.engine = driver.database.engine
+
+    async def call(self, method: str, request, key: str | None = "", **metadata: str):
+        """One call with the tenant's key, another, or none (None)."""
+        shown = [("authorization", f"Bearer {key or self.key}")] if key is not None else []
+        return await getattr(self.jobs, method)(request, timeout=10, metadata=[*shown, *metadata.items()])
+
+    async def create(self, prompt: str = "a fox", request_id: str = "", **fields):
+        request = jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt=prompt, **fields), request_id=request_id)
+        return (await self.call("CreateJob", request)).job
+
+    async def refused(self, method: str, request, key: str | None = ""):
+        """The error that a call fails with."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(method, request, key)
+        return from_rpc_error(caught.value)
+
+
+@pytest_asyncio.fixture
+async def service(postgres_url):
+    async with driving(postgres_url) as driver:
+        settings = Settings(
+            database_url=postgres_url,
+            amqp_url="amqp://nobody:nothing@127.0.0.1:1/",
+            listen=f"127.0.0.1:{ports.any_free_port()}",
+            worker_listen=f"127.0.0.1:{ports.any_free_port()}",
+            metrics_listen=f"127.0.0.1:{ports.any_free_port()}",
+            worker_token=TOKEN,
+            creates_per_minute=0,
+        )
+        running = asyncio.create_task(serve(settings))
+        started = Service(settings, driver, await keys.create_key(driver.database.engine, "main", "tests"))
+        async with asyncio.timeout(20):
+            await started.channel.channel_ready()
+        try:
+            yield started
+        finally:
+            await started.channel.close()
+            await started.worker_channel.close()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+BAD_SPECS = [
+    ("prompt", {"prompt": ""}),
+    ("prompt", {"prompt": "   "}),
+    ("prompt", {"prompt": "x" * 1_000_000}),
+    ("prompt", {"prompt": "nul \0 inside"}),
+    ("model", {"model": "no model"}),
+    ("model", {"model": "a/b/c"}),
+    ("model", {"model": "a/b:123"}),
+    ("model", {"model": "../etc"}),
+    ("parameters", {"parameters": "[]"}),
+    ("parameters", {"parameters": "{"}),
+    ("parameters", {"parameters": '{"a": NaN}'}),
+    ("parameters", {"parameters": '{"prompt": "two"}'}),
+    ("parameters", {"parameters": '{"a": "\\u0000"}'}),
+    ("parameters", {"parameters": '{"a": "\\ud800"}'}),
+    ("parameters", {"parameters": '{"a": 1e999999}'}),
+    ("parameters", {"parameters": '{"a": "' + "x" * 140_000 + '"}'}),
+    ("priority", {"priority": 11}),
+    ("deadline_seconds", {"deadline_seconds": 1}),
+    ("deadline_seconds", {"deadline_seconds": -5}),
+    ("metadata", {"metadata": {"": "empty"}}),
+    ("metadata", {"metadata": {str(n): "x" for n in range(17)}}),
+]
+
+
+@pytest.mark.parametrize(("field", "wrong"), BAD_SPECS, ids=[f"{field} {str(wrong[field])[:20]}" for field, wrong in BAD_SPECS])
+async def test_a_bad_field_is_named_and_nothing_is_stored(service, field, wrong):
+    spec = jobs_pb2.JobSpec(**{"prompt": "fine", **wrong})
+    error = await service.refused("CreateJob", jobs_pb2.CreateJobRequest(job=spec))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+    assert [violation.field for violation in error.violations] == [field]
+    assert (await service.driver.database.fetch("SELECT count(*) AS jobs FROM jobs"))[0]["jobs"] == 0
+
+
+async def test_one_bad_request_of_a_batch_harms_no_other(service):
+    specs = [
+        jobs_pb2.JobSpec(prompt=prompt, parameters=parameters)
+        for prompt, parameters in (("a", ""), ("", ""), ("b", '{"a":1e999999}'), ("c", ""))
+    ]
+    requests = [jobs_pb2.CreateJobRequest(job=spec) for spec in specs]
+    answer = await service.call(
+        "BatchCreateJobs", jobs_pb2.BatchCreateJobsRequest(requests=requests), **{"x-request-ids": "r1,r2,r3,r4"}
+    )
+    assert [result.WhichOneof("outcome") for result in answer.results] == ["created", "error", "error", "created"]
+    assert from_status(status_pb2.Status.FromString(answer.results[1].error)).violations[0].field == "prompt"
+    rows = await service.driver.database.fetch("SELECT prompt, request_id FROM jobs ORDER BY prompt")
+    assert [tuple(row) for row in rows] == [("a", "r1"), ("c", "r4")]
+
+
+async def test_parameters_keep_every_digit(service):
+    job = await service.create(parameters='{"seed": 12345678901234567890123, "scale": 7.10}')
+    assert job.parameters == '{"seed": 12345678901234567890123, "scale": 7.10}' or "12345678901234567890123" in job.parameters
+    assert "7.10" in job.parameters
+
+
+async def test_a_repeated_request_id_answers_with_the_same_job_and_makes_no_other(service):
+    made = await asyncio.gather(*[service.create(request_id="once") for _ in range(20)])
+    assert len({job.id for job in made}) == 1
+    assert (await service.driver.database.fetch("SELECT count(*) AS jobs FROM jobs"))[0]["jobs"] == 1
+    again = jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="a fox"), request_id="once")
+    assert (await service.call("CreateJob", again)).repeated
+    other = jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="a hare"), request_id="once")
+    error = await service.refused("CreateJob", other)
+    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED")
+
+
+async def test_another_tenant_may_use_the_same_request_id(service):
+    mine = await service.create(request_id="shared")
+    key = await keys.create_key(service.engine, "other", "")
+    theirs = (
+        await service.call("CreateJob", jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="a fox"), request_id="shared"), key)
+    ).job
+    assert theirs.id != mine.id
+
+
+async def test_a_call_needs_a_key_that_works(service):
+    get = jobs_pb2.GetJobRequest(job_id=str(uuid4()))
+    assert (await service.refused("GetJob", get, key=None)).reason == "API_KEY_MISSING"
+    assert (await service.refused("GetJob", get, key="mg_wrong")).reason == "API_KEY_INVALID"
+    assert (await service.refused("GetJob", get)).reason == "JOB_NOT_FOUND"
+    key = await keys.create_key(service.engine, "main", "short-lived")
+    key_id = next(row[0] for row in await keys.list_keys(service.engine) if row[2] == "short-lived")
+    assert (await service.refused("GetJob", get, key=key)).reason == "JOB_NOT_FOUND"
+    assert await keys.revoke_key(service.engine, key_id)
+    deadline = time.monotonic() + 20
+    while (await service.refused("GetJob", get, key=key)).reason != "API_KEY_INVALID":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.5)
+    assert key not in str(await service.driver.database.fetch("SELECT * FROM api_keys"))
+
+
+async def test_another_tenants_job_is_no_job(service):
+    job = await service.create()
+    key = await keys.create_key(service.engine, "other", "")
+    for method, request in (
+        ("GetJob", jobs_pb2.GetJobRequest(job_id=job.id)),
+        ("CancelJob", jobs_pb2.CancelJobRequest(job_id=job.id)),
+        ("GetOutput", jobs_pb2.GetOutputRequest(job_id=job.id)),
+    ):
+        assert (await service.refused(method, request, key)).reason == "JOB_NOT_FOUND"
+    assert list((await service.call("BatchGetJobs", jobs_pb2.BatchGetJobsRequest(job_ids=[job.id]), key)).jobs) == []
+    assert list((await service.call("ListJobs", jobs_pb2.ListJobsRequest(), key)).jobs) == []
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in service.jobs.WatchJob(
+            jobs_pb2.WatchJobRequest(job_id=job.id), timeout=5, metadata=[("authorization", f"Bearer {key}")]
+        ):
+            pass
+    assert from_rpc_error(caught.value).reason == "JOB_NOT_FOUND"
+    assert (await service.driver.row(UUID(job.id)))["state"] == "queued"
+
+
+@pytest.mark.parametrize("job_id", ["", "1", "not-a-uuid", "../x", "\u00e9"])
+async def test_a_malformed_id_is_said_to_be_one(service, job_id):
+    error = await service.refused("GetJob", jobs_pb2.GetJobRequest(job_id=job_id))
+    assert [violation.field for violation in error.violations] == ["job_id"]
+
+
+async def test_pages_show_every_job_once_newest_first_and_filters_hold(service):
+    ids = [(await service.create(prompt=f"job {n}", model="a/b" if n % 2 else "c/d")).id for n in range(7)]
+    await service.call("CancelJob", jobs_pb2.CancelJobRequest(job_id=ids[2]))
+    assert await pages(service, page_size=3) == ids[::-1]
+    pending, canceled = jobs_pb2.JOB_STATUS_PENDING, jobs_pb2.JOB_STATUS_CANCELED
+    assert await pages(service, page_size=2, statuses=[pending, canceled]) == ids[::-1]
+    assert await pages(service, page_size=2, statuses=[canceled]) == [ids[2]]
+    assert await pages(service, page_size=2, model="a/b") == ids[1::2][::-1]
+    row = await service.driver.row(UUID(ids[3]))
+    after = jobs_pb2.ListJobsRequest(page_size=10)
+    after.created_after.FromDatetime(row["created_at"])
+    assert [job.id for job in (await service.call("ListJobs", after)).jobs] == ids[:2:-1]
+    before = jobs_pb2.ListJobsRequest(page_size=10)
+    before.created_before.FromDatetime(row["created_at"])
+    assert [job.id for job in (await service.call("ListJobs", before)).jobs] == ids[2::-1]
+
+
+async def pages(service, **filters) -> list[str]:
+    seen, token = [], ""
+    while True:
+        page = await service.call("ListJobs", jobs_pb2.ListJobsRequest(page_token=token, **filters))
+        seen += [job.id for job in page.jobs]
+        if not (token := page.next_page_token):
+            return seen
+
+
+async def test_a_page_token_is_good_only_as_it_came(service):
+    for n in range(3):
+        await service.create(prompt=f"job {n}")
+    token = (await service.call("ListJobs", jobs_pb2.ListJobsRequest(page_size=1))).next_page_token
+    forged = ("B" if token[0] != "B" else "C") + token[1:]
+    for wrong in ("nonsense", token[:-4], forged, "\u00e9"):
+        error = await service.refused("ListJobs", jobs_pb2.ListJobsRequest(page_size=1, page_token=wrong))
+        assert [violation.field for violation in error.violations] == ["page_token"]
+    error = await service.refused("ListJobs", jobs_pb2.ListJobsRequest(page_size=1, page_token=token, model="a/b"))
+    assert [violation.field for violation in error.violations] == ["page_token"]
+    key = await keys.create_key(service.engine, "other", "")
+    error = await service.refused("ListJobs", jobs_pb2.ListJobsRequest(page_size=1, page_token=token), key)
+    assert [violation.field for violation in error.violations] == ["page_token"]
+
+
+@pytest.mark.parametrize("filters", [{}, {"statuses": [1]}, {"statuses": [1, 3, 4]}, {"model": "a/b"}], ids=str)
+async def test_a_page_in_the_middle_of_many_jobs_reads_few_of_them(service, filters):
+    driver = service.driver
+    await driver.fill(20_000)
+    middle = (await driver.database.fetch("SELECT created_at, id FROM jobs ORDER BY created_at DESC OFFSET 10000 LIMIT 1"))[0]
+    tenant = Tenant(driver.tenant, "main", b"secret", None)
+    after = Position(middle["created_at"], middle["id"])
+    query = page_query(tenant, jobs_pb2.ListJobsRequest(**filters), after, 51)
+    compiled = query.compile(dialect=dialect.dialect(), compile_kwargs={"literal_binds": True})
+    async with driver.database.engine.connect() as connection:
+        plan = (await connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}".replace(":", "\\:")))).scalar_one()
+    assert rows_read(plan[0]["Plan"]) < 500
+
+
+async def test_a_watch_shows_each_later_version_and_ends_with_the_job(service):
+    job = await service.create()
+    seen = []
+
+    async def watch():
+        metadata = [("authorization", f"Bearer {service.key}")]
+        async for answer in service.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.id), timeout=20, metadata=metadata):
+            seen.append((answer.job.version, answer.job.status))
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.5)
+    await service.driver.claim(UUID(job.id))
+    await asyncio.sleep(0.6)
+    for verb in ("intend", "created", "complete"):
+        await service.driver.apply(UUID(job.id), verb)
+    await asyncio.wait_for(watching, 10)
+    versions = [version for version, _ in seen]
+    assert versions == sorted(set(versions))
+    assert seen[0] == (1, jobs_pb2.JOB_STATUS_PENDING)
+    assert seen[-1] == (5, jobs_pb2.JOB_STATUS_COMPLETED)
+
+
+async def test_an_access_token_opens_its_own_output_and_no_other(service):
+    first, second = [str(await service.driver.reach(State.SUCCEEDED)) for _ in range(2)]
+    job = (await service.call("GetJob", jobs_pb2.GetJobRequest(job_id=first))).job
+    token = job.outputs[0].access_token
+    opened = await service.call("GetOutput", jobs_pb2.GetOutputRequest(job_id=first, access_token=token), key=None)
+    assert opened.output.object_key == "out/a.png"
+    assert opened.output.access_token == ""
+    tenant = str(service.driver.tenant)
+    expired = access.sign(b"secret", tenant, first, 0, int(time.time()) - 1)
+    for job_id, index, shown in (
+        (second, 0, token),
+        (first, 1, token),
+        (first, 0, token[:-2] + "xx"),
+        (first, 0, expired),
+        (first, 0, "9" * 5000),
+        (str(uuid4()), 0, token),
+    ):
+        error = await service.refused(
+            "GetOutput", jobs_pb2.GetOutputRequest(job_id=job_id, index=index, access_token=shown), key=None
+        )
+        assert error.reason == "ACCESS_TOKEN_INVALID"
+    await service.driver.database.fetch("UPDATE tenants SET signing_secret = 'another' WHERE id = $1", service.driver.tenant)
+    error = await service.refused("GetOutput", jobs_pb2.GetOutputRequest(job_id=first, access_token=token), key=None)
+    assert error.reason == "ACCESS_TOKEN_INVALID"
+
+
+async def test_a_finished_job_cannot_be_canceled_and_a_canceled_one_is_canceled_again(service):
+    done, waiting = str(await service.driver.reach(State.SUCCEEDED)), str(await service.driver.add())
+    assert (await service.refused("CancelJob", jobs_pb2.CancelJobRequest(job_id=done))).reason == "JOB_FINISHED"
+    for _ in range(2):
+        answer = await service.call("CancelJob", jobs_pb2.CancelJobRequest(job_id=waiting))
+        assert answer.job.status == jobs_pb2.JOB_STATUS_CANCELED
+
+
+async def test_the_worker_port_takes_the_worker_token_and_the_public_port_knows_no_workers(service):
+    request = worker_pb2.HeartbeatRequest(worker_id=str(uuid4()), slots=1)
+    for shown in ([], [("authorization", f"Bearer {service.key}")], [("authorization", "Bearer ")]):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.worker.Heartbeat(request, timeout=5, metadata=shown)
+        assert from_rpc_error(caught.value).reason == "WORKER_TOKEN_INVALID"
+    authorized = [("authorization", f"Bearer {TOKEN}")]
+    answer = await service.worker.Heartbeat(request, timeout=5, metadata=authorized)
+    assert answer.timing.lease_seconds == 30
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await worker_pb2_grpc.WorkerServiceStub(service.channel).Heartbeat(request, timeout=5, metadata=authorized)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_malformed_reports_are_refused_by_field(service):
+    authorized = [("authorization", f"Bearer {TOKEN}")]
+    worker = str(uuid4())
+    wrong = [
+        ("Claim", worker_pb2.ClaimRequest(worker_id="x", slots=1)),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=0)),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=1, job_ids=["x"])),
+        ("RecordIntent", worker_pb2.RecordIntentRequest(worker_id=worker)),
+        (
+            "RecordIntent",
+            worker_pb2.RecordIntentRequest(worker_id=worker, intents=[worker_pb2.Intent(job_id=worker, intent_id="x")]),
+        ),
+        ("Fail", worker_pb2.FailRequest(worker_id=worker, failures=[worker_pb2.Failure(job_id=worker, prediction_id="p")])),
+        (
+            "Complete",
+            worker_pb2.CompleteRequest(worker_id=worker, completions=[worker_pb2.Completion(job_id=worker, prediction_id="a,b")]),
+        ),
+    ]
+    for method, request in wrong:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(service.worker, method)(request, timeout=5, metadata=authorized)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, method
+    stale = worker_pb2.RecordIntentRequest(
+        worker_id=worker, intents=[worker_pb2.Intent(job_id=str(uuid4()), epoch=1, intent_id=str(uuid4()))]
+    )
+    answer = await service.worker.RecordIntent(stale, timeout=5, metadata=authorized)
+    assert answer.results[0].result == worker_pb2.RESULT_STALE
+
+
+async def test_health_needs_no_key_and_work_is_handed_out_without_rabbitmq(service):
+    health = await health_pb2_grpc.HealthStub(service.channel).Check(
+        health_pb2.HealthCheckRequest(service="mediagen.jobs.v1.JobsService")
+    )
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    job = await service.create()
+    claim = worker_pb2.ClaimRequest(worker_id=str(uuid4()), slots=5)
+    answer = await service.worker.Claim(claim, timeout=5, metadata=[("authorization", f"Bearer {TOKEN}")])
+    assert [grant.job_id for grant in answer.grants] == [job.id]

@@ -1,0 +1,111 @@
+"""How services start: a wrong or missing setting, a taken port, no database or an old schema is one line and exit code 2."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import ports
+from services import ROOT
+
+TOKEN = "a-worker-token-of-tests"
+
+
+def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs a service until it ends, which it must within a minute."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}/services:{ROOT}/protos/gen", **settings}
+    return subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def assert_one_line(ended: subprocess.CompletedProcess[str], *words: str) -> None:
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+    assert (ended.returncode, len(lines)) == (2, 1), ended.stderr
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in ended.stderr
+
+
+def jobs_settings(postgres_url: str) -> dict[str, str]:
+    return {
+        "JOBS_DATABASE_URL": postgres_url,
+        "JOBS_AMQP_URL": "amqp://u:p@127.0.0.1:1/",
+        "JOBS_WORKER_TOKEN": TOKEN,
+        "JOBS_LISTEN": f"127.0.0.1:{ports.any_free_port()}",
+        "JOBS_WORKER_LISTEN": f"127.0.0.1:{ports.any_free_port()}",
+        "JOBS_METRICS_LISTEN": f"127.0.0.1:{ports.any_free_port()}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("JOBS_DATABASE_URL", None, "is not set"),
+        ("JOBS_WORKER_TOKEN", None, "is not set"),
+        ("JOBS_WORKER_TOKEN", "short", "at least 16"),
+        ("JOBS_AMQP_URL", "http://secret-password@x", "URL scheme"),
+        ("JOBS_DATABASE_URL", "mysql://u:secret-password@h/d", "URL scheme"),
+        ("JOBS_LISTEN", "nonsense", "host:port"),
+        ("JOBS_LISTEN", "127.0.0.1:99999", "host:port"),
+        ("JOBS_AUTH", "maybe", "keys"),
+        ("JOBS_TIME_SCALE", "0", "greater than 0"),
+        ("JOBS_MAX_ATTEMPTS", "many", "integer"),
+    ],
+)
+def test_a_wrong_or_missing_setting_is_named_in_one_line_without_its_value(name, value, says):
+    settings = jobs_settings("postgresql://u:p@127.0.0.1:1/d") | ({name: value} if value else {})
+    if value is None:
+        del settings[name]
+    ended = start("jobs", "serve", **settings)
+    assert_one_line(ended, name, says)
+    assert "secret-password" not in ended.stderr
+
+
+@pytest.mark.parametrize("which", ["JOBS_LISTEN", "JOBS_WORKER_LISTEN", "JOBS_METRICS_LISTEN"])
+def test_a_taken_port_is_named(postgres_url, which):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert_one_line(start("jobs", "serve", **{**jobs_settings(postgres_url), which: address}), address)
+
+
+def test_a_schema_older_than_the_code_is_refused_with_what_to_do(empty_postgres_url):
+    assert_one_line(start("jobs", "serve", **jobs_settings(empty_postgres_url)), "python -m jobs migrate")
+    ended = start("jobs", "keys", "list", JOBS_DATABASE_URL=empty_postgres_url)
+    assert_one_line(ended, "python -m jobs migrate")
+
+
+def test_migrating_twice_and_at_once_is_migrating_once(empty_postgres_url):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}/services:{ROOT}/protos/gen",
+        "JOBS_DATABASE_URL": empty_postgres_url,
+    }
+    running = [subprocess.Popen([sys.executable, "-m", "jobs", "migrate"], env=environment) for _ in range(3)]
+    assert [one.wait(60) for one in running] == [0, 0, 0]
+    assert start("jobs", "migrate", JOBS_DATABASE_URL=empty_postgres_url).returncode == 0
+
+
+def test_no_database_is_waited_for_and_then_named():
+    ended = start("jobs", "serve", **jobs_settings(f"postgresql://u:secret-password@127.0.0.1:{ports.any_free_port()}/d"))
+    assert_one_line(ended, "JOBS_DATABASE_URL", "no PostgreSQL answers")
+    assert "secret-password" not in ended.stderr
+
+
+def test_keys_are_made_listed_and_revoked_on_the_command_line(postgres_url):
+    made = start("jobs", "keys", "create", "--tenant", "acme", "--name", "laptop", JOBS_DATABASE_URL=postgres_url)
+    key = made.stdout.strip()
+    assert key.startswith("mg_")
+    listed = start("jobs", "keys", "list", JOBS_DATABASE_URL=postgres_url, COLUMNS="200")
+    assert "acme" in listed.stdout
+    assert "laptop" in listed.stdout
+    assert key not in listed.stdout
+    key_id = next(word for word in listed.stdout.split() if word.count("-") == 4)
+    assert start("jobs", "keys", "revoke", key_id, JOBS_DATABASE_URL=postgres_url).returncode == 0
+    again = start("jobs", "keys", "revoke", key_id, JOBS_DATABASE_URL=postgres_url)
+    assert again.returncode == 2
+    assert "no key" in again.stderr

@@ -1,0 +1,90 @@
+"""What waits goes together, what is under way is not disturbed, and each caller gets its own outcome."""
+
+import asyncio
+
+import pytest
+
+from chassis.batching import Batcher
+
+
+class Flushes:
+    """Records the batches it gets and holds each until it is let go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+
+    async def __call__(self, batch: list[int]) -> list[int | Exception]:
+        self.batches.append(batch)
+        await self.gate.wait()
+        return [ValueError(item) if item < 0 else item * 10 for item in batch]
+
+
+async def test_what_comes_during_a_flush_goes_into_the_next_one_together():
+    flushes = Flushes()
+    batcher = Batcher(flushes)
+    first = [asyncio.create_task(batcher.submit(n)) for n in (1, 2)]
+    await asyncio.sleep(0.01)
+    second = [asyncio.create_task(batcher.submit(n)) for n in (3, 4, 5)]
+    await asyncio.sleep(0.01)
+    flushes.gate.set()
+    assert await asyncio.gather(*first, *second) == [10, 20, 30, 40, 50]
+    assert flushes.batches == [[1, 2], [3, 4, 5]]
+
+
+async def test_a_batch_is_no_larger_than_its_limit():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, limit=2)
+    await asyncio.gather(*[batcher.submit(n) for n in range(5)])
+    assert [len(batch) for batch in flushes.batches] == [2, 2, 1]
+
+
+async def test_an_outcome_that_is_an_exception_reaches_its_caller_alone():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes)
+    outcomes = await asyncio.gather(batcher.submit(1), batcher.submit(-1), batcher.submit(2), return_exceptions=True)
+    assert outcomes[0] == 10
+    assert isinstance(outcomes[1], ValueError)
+    assert outcomes[2] == 20
+
+
+async def test_a_flush_that_fails_fails_for_all_of_its_callers_and_the_next_one_works():
+    calls = 0
+
+    async def flush(batch: list[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("away")
+        return batch
+
+    batcher = Batcher(flush)
+    outcomes = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
+    assert await batcher.submit(3) == 3
+
+
+async def test_a_caller_that_is_cancelled_does_not_cancel_the_flush():
+    flushes = Flushes()
+    batcher = Batcher(flushes)
+    gone, stays = asyncio.create_task(batcher.submit(1)), asyncio.create_task(batcher.submit(2))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    await asyncio.sleep(0.01)
+    flushes.gate.set()
+    assert await stays == 20
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert flushes.batches == [[1, 2]]
+
+
+async def test_items_of_one_key_never_share_a_flush_and_keep_their_order():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, lanes=2, key=lambda item: item % 2)
+    await asyncio.gather(*[batcher.submit(n) for n in (1, 3, 2, 5)])
+    assert all(len({item % 2 for item in batch}) == len(batch) for batch in flushes.batches)
+    odd = [item for batch in flushes.batches for item in batch if item % 2]
+    assert odd == [1, 3, 5]

@@ -1,0 +1,33 @@
+"""What reaches the log, and what must not."""
+
+import json
+import subprocess
+import sys
+
+from services import ROOT
+
+SCRIPT = """
+import logging, structlog
+from chassis.telemetry import configure_logging
+configure_logging("tester", "info")
+structlog.contextvars.bind_contextvars(request_id="r-1")
+def call(token):
+    raise RuntimeError("broken")
+try:
+    call("a-secret-token")
+except RuntimeError:
+    structlog.get_logger().exception("it.failed")
+logging.getLogger("a.library").warning("said %s", "something")
+"""
+
+
+def test_every_line_is_json_with_the_requests_id_and_no_local_variable_of_a_traceback():
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env={"PYTHONPATH": f"{ROOT}/services"}, capture_output=True, text=True, check=True
+    )
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["it.failed", "said something"]
+    assert {line["request_id"] for line in lines} == {"r-1"}
+    assert {line["service"] for line in lines} == {"tester"}
+    assert "broken" in json.dumps(lines[0]["exception"])
+    assert "a-secret-token" not in ended.stderr
