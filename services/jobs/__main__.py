@@ -48,9 +48,9 @@ def migrate_command() -> None:
 async def serve(settings: Settings) -> int:
     """The service from its first connection to its last."""
     async with AsyncExitStack() as stack:
-        life = await stack.enter_async_context(Lifecycle())
         database = Database(str(settings.database_url), settings.pool_size)
         stack.push_async_callback(database.close)
+        life = await stack.enter_async_context(Lifecycle())
         await migrate.wait_for_database(database.engine)
         await migrate.check_schema(database.engine)
         await set_rates(database.engine, settings.creates_per_minute, settings.reads_per_minute)

@@ -76,6 +76,8 @@ class Acceptance:
             )
             return {jobs[0].id: invalid_argument([wrong])}
         self._relay.ring([(str(job.id), job.request_id or "") for job in jobs[:rung] if job.id in accepted])
+        if rung < len(jobs):
+            self._relay.wake()
         for job in jobs:
             if job.id in accepted:
                 log.info("job.accepted", job_id=str(job.id), request_id=job.request_id, tenant_id=str(job.tenant_id))

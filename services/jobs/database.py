@@ -19,6 +19,9 @@ log = structlog.get_logger()
 DISCONNECTS = ("08", "57P", "25006")
 """SQLSTATEs after which a connection is of no use: lost, shut down, or (25006) still open to a server that was demoted."""
 
+OVERLOADS = ("53", "55P03", "57014")
+"""No room or no connections left, a lock or a statement that took too long: the connection is fine, the request may come again."""
+
 REPEATABLE = ("40P01", "40001", "0A000")
 """Deadlock, serialization failure, and a cached plan that a migration made stale: the same statement may simply run again."""
 
@@ -73,6 +76,8 @@ class Database:
                         if state.startswith(DISCONNECTS):
                             await connection.invalidate()
                             raise unavailable("The database is away; nothing is lost, try again.") from error
+                        if state.startswith(OVERLOADS):
+                            raise unavailable(f"The database is overloaded ({state}); nothing is lost, try again.") from error
                         if state not in REPEATABLE or attempt == 4:
                             raise
                         log.info("database.repeated", sqlstate=state)

@@ -56,7 +56,10 @@ def page_query(
     """The query of one page; for several statuses it walks down the index once for each, and reads little more than it shows."""
     chosen = _filtered(tenant, request)
     if after is not None:
-        chosen = chosen.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(literal(after.created_at, jobs.c.created_at.type), literal(after.id, jobs.c.id.type)))
+        chosen = chosen.where(
+            tuple_(jobs.c.created_at, jobs.c.id)
+            < tuple_(literal(after.created_at, jobs.c.created_at.type), literal(after.id, jobs.c.id.type))
+        )
     newest = (jobs.c.created_at.desc(), jobs.c.id.desc())
     statuses = sorted({STATUS_NAMES[status] for status in request.statuses})
     if not statuses:

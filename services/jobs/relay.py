@@ -29,8 +29,6 @@ class Relay:
             return 0
         taken = min(jobs, self._credit)
         self._credit -= taken
-        if taken < jobs:
-            self.wake()
         return taken
 
     def ring(self, jobs: list[tuple[str, str]]) -> None:

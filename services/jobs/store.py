@@ -162,6 +162,7 @@ class Store:
         self._ring = _fill(
             _sql("ring"),
             due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, lane_lock=""),
+            limit=RING_LIMIT,
             lease=timing.lease,
             ring=timing.ring,
         )

@@ -326,3 +326,13 @@ async def test_outputs_of_a_failure_are_kept(driver):
     await driver.apply(job_id, "fail", code="output_truncated", message="cut", outputs=OUTPUTS)
     row = await driver.row(job_id)
     assert (row["state"], row["media_path"]) == ("failed", "out/a.png")
+
+
+async def test_a_prediction_past_its_jobs_deadline_is_still_handed_out_so_that_it_is_canceled(driver):
+    job_id = await driver.reach(State.SUBMITTED)
+    await driver.apply(job_id, "release")
+    await driver.set(job_id, "deadline_at = now() - interval '1 s'")
+    await driver.store.sweep()
+    granted = await driver.claim(job_id)
+    assert (granted["verb"], granted["cancel_requested"]) == ("attach", True)
+    assert await driver.claim(await driver.add(deadline=-1)) is None

@@ -10,7 +10,8 @@ asked AS (
 ),
 candidates AS MATERIALIZED (
     SELECT a.*, j.state FROM jobs j JOIN asked a ON a.job_id = j.id
-    WHERE j.lease_worker IS NULL AND j.state IN ('queued', 'submitted', 'unknown') AND j.not_before <= now() AND j.deadline_at > now()
+    WHERE j.lease_worker IS NULL AND j.state IN ('queued', 'submitted', 'unknown') AND j.not_before <= now()
+        AND (j.state <> 'queued' OR j.deadline_at > now())
     FOR UPDATE OF j SKIP LOCKED
 ),
 {granted}

@@ -17,6 +17,6 @@ rung AS (
     RETURNING j.id::text, j.request_id, j.state
 )
 SELECT a.creates - (SELECT count(*) FROM rung WHERE state = 'queued')::int AS credit,
-    (SELECT count(*) FROM chosen)::int > (SELECT count(*) FROM rung)::int AS backlog,
+    (SELECT count(*) FROM chosen) > (SELECT count(*) FROM rung) OR (SELECT count(*) FROM chosen) >= {limit} AS backlog,
     r.id, coalesce(r.request_id, '') AS request_id
 FROM allowed a LEFT JOIN rung r ON true
