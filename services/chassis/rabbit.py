@@ -58,7 +58,10 @@ async def supervise(url: str, role: str, session: Callable[[AbstractConnection],
 
 
 async def _run_until_closed(connection: AbstractConnection, session: Callable[[AbstractConnection], Awaitable[None]]) -> None:
-    closed = asyncio.ensure_future(connection.closed())
+    # Not connection.closed(): in aio-pika 10 it tells of our own close() only, never of a connection that was lost.
+    lost = asyncio.Event()
+    connection.close_callbacks.add(lambda *_: lost.set())
+    closed = asyncio.ensure_future(lost.wait())
     work = asyncio.ensure_future(session(connection))
     try:
         await asyncio.wait({closed, work}, return_when=asyncio.FIRST_COMPLETED)

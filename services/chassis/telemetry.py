@@ -35,8 +35,10 @@ def configure_logging(service: str, level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("aiormq", "aio_pika", "aiohttp.access", "alembic", "uvicorn", "httpx"):
+    for noisy in ("alembic", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in ("aiormq", "aio_pika"):  # chassis.rabbit says in a line what they say in a page, at every try
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
