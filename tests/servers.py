@@ -32,7 +32,7 @@ from minio import Minio
 import ports
 import processes
 from object_store import REGION, ObjectStore
-from part import Part
+from part import Part, reap
 from postgresql import PostgreSQL
 from rabbitmq import Epmd, RabbitMQ
 from services import ROOT, Services
@@ -177,6 +177,7 @@ def _end_session(state: Path) -> None:
         processes.send(pid, signal.SIGKILL)
     while any(processes.is_alive(pid) for pid in family):
         time.sleep(0.05)
+    reap()
     data = state / "postgresql"
     if data.is_symlink():
         shutil.rmtree(data.resolve(), ignore_errors=True)

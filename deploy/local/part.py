@@ -159,6 +159,13 @@ class Part:
                 time.sleep(POLL_SECONDS)
 
 
+def reap() -> None:
+    """Take note of the children that have ended, whoever ended them."""
+    for key, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[key]
+
+
 def inherited_environment() -> dict[str, str]:
     """What a part gets of the caller's environment: not make's own variables, nor what one certain part is told.
 
