@@ -40,10 +40,6 @@ class Client:
             await asyncio.sleep(0.1)
         raise AssertionError(f"not finished after {seconds} s: {job}")
 
-    async def cancel(self, job_id: str) -> None:
-        async with self._http.post(f"{self._stack.gateway_url}/api/v1/jobs/{job_id}:cancel", headers=self._headers) as response:
-            assert response.status in (200, 202), await response.text()
-
     async def output(self, job: dict[str, Any], index: int = 0) -> bytes:
         async with self._http.get(job["outputs"][index]["url"], headers=self._headers) as response:
             assert response.status == 200, await response.text()

@@ -34,7 +34,6 @@ async def main(settings: Settings) -> int:
     token = settings.replicate_token.get_secret_value() if settings.replicate_token else None
     leash, budget, allowed = Leash(), ReadBudget(), AllowedHosts(settings.output_hosts)
     async with AsyncExitStack() as stack:
-        life = await stack.enter_async_context(Lifecycle())
         stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address)))
         jobs = JobsClient(stub, settings.worker_token.get_secret_value(), str(uuid.uuid4()))
         api = await stack.enter_async_context(replicate_api(str(settings.replicate_url), token))
@@ -48,6 +47,7 @@ async def main(settings: Settings) -> int:
             )
         )
         downloads = await stack.enter_async_context(download_session(allowed))
+        life = await stack.enter_async_context(Lifecycle())  # after what its tasks use, so that they end before it
         storing = Storing(Transfers(downloads, allowed, bucket, settings.max_output_bytes, token), bucket)
         poller = Poller(api, budget)
         tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing)

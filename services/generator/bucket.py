@@ -119,7 +119,7 @@ class Bucket:
 async def open_bucket(endpoint: str, access_key: str, secret_key: str, name: str, region: str) -> AsyncIterator[Bucket]:
     """The bucket while the context lasts. Nothing is asked of the server yet."""
     url = URL(endpoint)
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(1), maxsize=THREADS)
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=5), retries=urllib3.Retry(0), maxsize=THREADS)
     minio = Minio(
         endpoint=f"{url.host}:{url.port}", access_key=access_key, secret_key=secret_key, secure=url.scheme == "https",
         region=region, http_client=pool,

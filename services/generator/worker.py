@@ -41,6 +41,7 @@ class Worker:
         self._slots = slots
         self._run = run
         self._held: dict[str, Held] = {}
+        self._left = False
         self.changed = asyncio.Event()
         """Set whenever a slot became free, or the drain began."""
         self.beat = time.monotonic()
@@ -68,8 +69,8 @@ class Worker:
         slots_free.set(max(0, self.free))
 
     async def heartbeats(self) -> None:
-        """Sends heartbeats for ever."""
-        while True:
+        """Sends heartbeats until the last one of the drain."""
+        while not self._left:
             self.beat = began = time.monotonic()
             period = self._leash.timing.heartbeat_seconds or 1.0
             try:
@@ -119,6 +120,7 @@ class Worker:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.gather(*(self._release(held) for held in self._held.values() if not held.settled))
+                self._left = True
                 await self.heartbeat(LEAVE_SECONDS, leaving=True)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             log.warning("drain.incomplete", error=type(error).__name__)

@@ -11,6 +11,8 @@ import pytest
 from generator.bells import Bells
 from generator.claims import Claims
 from generator.held import Held
+from generator.outcomes import Created
+from generator.run_job import run_job
 from generator.worker import Worker
 from generator_doubles import TIMING, Bench, bench, grant, until
 from mediagen.jobs.v1 import worker_pb2 as pb
@@ -126,8 +128,9 @@ async def test_in_silence_whatever_is_due_is_claimed_and_at_once_where_there_was
 
 async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earlier(office: Office) -> None:
     office.worker.take([grant()])
-    office.worker.take([grant()])
     await until(lambda: office.begun)
+    office.worker.take([grant()])
+    await asyncio.sleep(0.05)
     assert len(office.begun) == 1
     office.worker.take([grant(epoch=2)])
     await until(lambda: len(office.begun) == 2)
@@ -204,3 +207,27 @@ async def test_what_is_granted_while_the_drain_begins_is_given_back_too(office: 
     await office.worker.drain(office.claiming)
     assert office.begun == []
     assert [entry.job_id for entry in office.on.jobs.entries("Release")] == ["late"]
+
+
+async def test_a_drain_waits_for_a_create_in_flight_and_hands_its_prediction_on(office: Office) -> None:
+    on, answered = office.on, asyncio.Event()
+
+    async def slow() -> Created:
+        await answered.wait()
+        return Created({"id": "paid"})
+
+    on.replicate.answer = slow
+    office.worker._run = lambda held: run_job(held, on.tools)
+    office.worker.take([grant(job_id="sending"), grant(job_id="waiting", mode=pb.MODE_ATTACH, prediction_id="other")])
+    on.replicate.make("other")
+    await until(lambda: on.replicate.posts)
+    draining = asyncio.create_task(office.worker.drain(office.claiming))
+    await asyncio.sleep(0.1)
+    assert not draining.done()
+    answered.set()
+    await draining
+    assert [entry.prediction_id for entry in on.jobs.entries("RecordPrediction")] == ["paid"]
+    assert {entry.job_id for entry in on.jobs.entries("Release")} == {"sending", "waiting"}
+    verbs = [verb for verb, _, _ in on.jobs.calls]
+    assert verbs.index("RecordPrediction") < verbs.index("Release")
+    assert on.replicate.canceled == []
