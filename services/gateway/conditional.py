@@ -52,6 +52,6 @@ def requested_span(headers: Headers, etag: str, size: int) -> Span | None:
         start, end = int(first), min(size, int(last) + 1) if last else size
         if last and int(last) < start:
             return None
-    if start >= size or start >= end:
+    if start >= size:
         raise Unsatisfiable
     return Span(start, end)

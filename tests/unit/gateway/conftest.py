@@ -1,13 +1,14 @@
 """The gateway on a real port, before a fake `jobs` on a real gRPC server and a fake S3."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import aiohttp
 import httpx
-import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from chassis.http import serving
 from chassis.rpc import channel, serving_grpc
@@ -65,10 +66,13 @@ async def session_gateway() -> AsyncIterator[Gateway]:
         yield running
 
 
-@pytest.fixture
-def gateway(session_gateway: Gateway) -> Gateway:
-    """The gateway, before a `jobs` and an S3 that know nothing yet."""
+@pytest_asyncio.fixture
+async def gateway(session_gateway: Gateway) -> AsyncIterator[Gateway]:
+    """The gateway, before a `jobs` and an S3 that know nothing yet; no request outlives its test."""
     session_gateway.jobs.reset()
     session_gateway.s3.reset()
     session_gateway.complaint = None
-    return session_gateway
+    yield session_gateway
+    async with asyncio.timeout(10):
+        while REGISTRY.get_sample_value("mediagen_http_requests_in_flight"):
+            await asyncio.sleep(0.01)

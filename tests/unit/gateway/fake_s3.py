@@ -19,6 +19,7 @@ class FakeS3:
         self.objects: dict[str, bytes] = {}
         self.ignores_range = False
         self.sends_parts_with_200 = False
+        self.shifts_ranges = False
         self.status = 200
         self.cut_after: int | None = None
         self.requests: list[web.Request] = []
@@ -40,7 +41,8 @@ class FakeS3:
         status, headers = 200, {}
         wanted = request.http_range
         if not self.ignores_range and (wanted.start is not None or wanted.stop is not None):
-            headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(content)}"
+            first = wanted.start + self.shifts_ranges
+            headers["Content-Range"] = f"bytes {first}-{wanted.stop - 1 + self.shifts_ranges}/{len(content)}"
             status, content = 200 if self.sends_parts_with_200 else 206, content[wanted]
         response = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(len(content))})
         await response.prepare(request)

@@ -221,6 +221,11 @@ async def test_a_request_that_makes_no_sense_is_refused_and_told_why(gateway, me
     assert not gateway.jobs.jobs
 
 
+async def test_two_idempotency_keys_are_one_too_many(gateway):
+    headers = [("Content-Type", "application/json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    check_problem(await gateway.http.post("/api/v1/jobs", content=b'{"prompt": "a"}', headers=headers), 422, "invalid_argument")
+
+
 async def test_without_a_key_it_is_jobs_that_refuses(gateway):
     answer = await gateway.nobody.get("/api/v1/jobs")
     check_problem(answer, 401, "api_key_missing")

@@ -19,8 +19,8 @@ async def test_a_created_job_is_answered_with_202_and_where_it_can_be_read(gatew
     assert answer.headers["location"] == f"/api/v1/jobs/{job['id']}"
     assert (job["prompt"], job["status"], job["priority"], job["metadata"]) == ("a cat", "pending", 3, {"team": "red"})
     JobView.model_validate(job)
-    for read in ("/api/v1/status/", "/api/v1/jobs/"):
-        assert (await gateway.http.get(read + job["id"])).json() == job
+    for read in (f"/api/v1/status/{job['id']}", f"/api/v1/jobs/{job['id']}", f"/api/v1/jobs/{job['id'].upper()}"):
+        assert (await gateway.http.get(read)).json() == job
 
 
 async def test_parameters_keep_every_digit_on_their_way_in_and_out(gateway):
@@ -165,6 +165,7 @@ async def test_a_list_passes_on_its_filters_and_links_the_next_page(gateway):
     assert second.page_token == "a/b"
     first.page_token = "a/b"
     assert first == second
+    assert following[1].count("page_token") == (await gateway.http.get(following[1])).headers["link"].count("page_token") == 1
 
 
 async def test_a_cancelled_job_is_answered_and_a_finished_one_is_a_conflict(gateway):

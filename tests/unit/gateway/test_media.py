@@ -50,8 +50,8 @@ async def test_a_head_tells_the_same_and_asks_s3_nothing(gateway, path):
 async def test_the_link_needs_no_key_and_the_key_is_not_passed_on_with_it(gateway, path):
     for client in (gateway.http, gateway.nobody):
         assert (await client.get(path + "?sig=token-0")).content == CONTENT
-    (request, metadata) = gateway.jobs.calls["GetOutput"][-1]
-    assert request.access_token == "token-0" and "authorization" not in metadata
+    assert [request.access_token for request, _ in gateway.jobs.calls["GetOutput"]] == ["token-0"] * 2
+    assert not any("authorization" in metadata for _, metadata in gateway.jobs.calls["GetOutput"])
     assert (await gateway.nobody.get(path)).status_code == 401
     assert (await gateway.nobody.get(path + "?sig=token-1")).status_code == 403
 
@@ -134,6 +134,11 @@ async def test_when_s3_refuses_the_reader_is_told_what_to_do(gateway, path, stat
 async def test_an_object_of_another_size_is_not_served(gateway, path):
     gateway.s3.objects["/media/out/a/1/0.png"] = CONTENT[:-1]
     assert (await gateway.http.get(path)).status_code == 503
+
+
+async def test_another_part_than_was_asked_for_is_not_served(gateway, path):
+    gateway.s3.shifts_ranges = True
+    assert (await gateway.http.get(path, headers={"Range": "bytes=10-19"})).status_code == 503
 
 
 async def test_where_s3_ends_early_the_reader_sees_that_bytes_are_missing(gateway, path):
