@@ -2,20 +2,20 @@
 
 import asyncio
 import hmac
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 import grpc
-import orjson
 import structlog
-from google.protobuf.json_format import MessageToDict
 from prometheus_client import Counter
 
 from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument
+from jobs import reports
 from jobs.relay import Relay
+from jobs.reports import parse_uuid
 from jobs.store import ClaimCall, Report, Store
 from jobs.timing import Timing
 from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 MAX_BATCH = 1000
 LOOK_AGAIN_SECONDS = 0.5
+
+Message = TypeVar("Message")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,24 +39,6 @@ RESULTS = {
     "too_early": worker_pb2.RESULT_TOO_EARLY,
 }
 MODES = {"claim": worker_pb2.MODE_CREATE, "attach": worker_pb2.MODE_ATTACH, "reconcile": worker_pb2.MODE_RECONCILE}
-REFUSALS = {
-    worker_pb2.REFUSAL_KIND_REJECTED: "reject",
-    worker_pb2.REFUSAL_KIND_RATE_LIMITED: "rate_limit",
-    worker_pb2.REFUSAL_KIND_NOT_SENT: "not_sent",
-    worker_pb2.REFUSAL_KIND_ACCOUNT: "account",
-}
-FAILURES = {
-    worker_pb2.FAILURE_KIND_TRANSIENT: "retry",
-    worker_pb2.FAILURE_KIND_PERMANENT: "fail",
-    worker_pb2.FAILURE_KIND_ABORTED: "aborted",
-    worker_pb2.FAILURE_KIND_CANCELED: "canceled",
-}
-LOOKUPS = {
-    worker_pb2.LOOKUP_OUTCOME_FOUND: "found",
-    worker_pb2.LOOKUP_OUTCOME_EMPTY: "empty",
-    worker_pb2.LOOKUP_OUTCOME_UNREADABLE: "unreadable",
-}
-
 _reports = Counter("mediagen_jobs_reports_total", "Reports of generators, by verb and result.", ["verb", "result"])
 
 
@@ -82,11 +66,11 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def Claim(self, request: worker_pb2.ClaimRequest, context: Context) -> worker_pb2.ClaimResponse:
         """Leases named jobs, or whatever is due."""
-        worker = _uuid(request.worker_id, "worker_id")
+        worker = parse_uuid(request.worker_id, "worker_id")
         if not 1 <= request.slots <= MAX_BATCH:
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
         if request.job_ids:
-            ids = tuple(_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
+            ids = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
             rows = await self._claims.submit(ClaimCall(worker, ids, request.slots, request.no_creates))
         else:
             rows = await self._store.claim_due(worker, request.slots, request.no_creates)
@@ -97,11 +81,11 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def Heartbeat(self, request: worker_pb2.HeartbeatRequest, context: Context) -> worker_pb2.HeartbeatResponse:
         """Extends leases, and shares the account's reads out."""
-        worker = _uuid(request.worker_id, "worker_id")
+        worker = parse_uuid(request.worker_id, "worker_id")
         held = [
             (
                 worker,
-                _uuid(job.job_id, "held.job_id"),
+                parse_uuid(job.job_id, "held.job_id"),
                 job.epoch,
                 job.progress if job.HasField("progress") else None,
                 job.provider_status or None,
@@ -119,90 +103,37 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def RecordIntent(self, request: worker_pb2.RecordIntentRequest, context: Context) -> worker_pb2.RecordIntentResponse:
         """claimed → submitting."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(job_id=one.job_id, epoch=one.epoch, verb="intend", intent_id=_uuid(one.intent_id, "intents.intent_id"))
-                for one in request.intents
-            ],
+        rows = await self._apply(request.worker_id, request.intents, reports.intent)
+        return worker_pb2.RecordIntentResponse(
+            results=[
+                worker_pb2.IntentResult(
+                    result=RESULTS[row["result"]],
+                    cancel_after_seconds=min(self._timing.prediction, row["deadline_in"]) if row["result"] == "ok" else 0,
+                )
+                for row in rows
+            ]
         )
-        results = []
-        for row in rows:
-            left = row["deadline_in"] if row["result"] == "ok" else 0
-            cancel_after = min(self._timing.prediction, left)
-            results.append(worker_pb2.IntentResult(result=RESULTS[row["result"]], cancel_after_seconds=cancel_after))
-        return worker_pb2.RecordIntentResponse(results=results)
 
     async def RecordPrediction(
         self, request: worker_pb2.RecordPredictionRequest, context: Context
     ) -> worker_pb2.RecordPredictionResponse:
         """submitting or unknown → submitted."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb="created",
-                    intent_id=_uuid(one.intent_id, "predictions.intent_id"),
-                    prediction_ids=_prediction_id(one.prediction_id),
-                )
-                for one in request.predictions
-            ],
-        )
-        return worker_pb2.RecordPredictionResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.predictions, reports.created)
+        return worker_pb2.RecordPredictionResponse(results=_results(rows))
 
     async def RecordRefusal(self, request: worker_pb2.RecordRefusalRequest, context: Context) -> worker_pb2.RecordRefusalResponse:
         """submitting or unknown → queued, or failed."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb=_verb(REFUSALS, one.kind, "refusals.kind"),
-                    intent_id=_uuid(one.intent_id, "refusals.intent_id"),
-                    delay=one.retry_after_seconds or None,
-                    code=one.error_code or None,
-                    message=_storable(one.error_message),
-                    http_status=one.http_status or None,
-                )
-                for one in request.refusals
-            ],
-        )
-        return worker_pb2.RecordRefusalResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.refusals, reports.refusal)
+        return worker_pb2.RecordRefusalResponse(results=_results(rows))
 
     async def RecordUnknown(self, request: worker_pb2.RecordUnknownRequest, context: Context) -> worker_pb2.RecordUnknownResponse:
         """submitting → unknown."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb="lost",
-                    intent_id=_uuid(one.intent_id, "creates.intent_id"),
-                    message=_storable(one.reason),
-                )
-                for one in request.creates
-            ],
-        )
-        return worker_pb2.RecordUnknownResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.creates, reports.lost)
+        return worker_pb2.RecordUnknownResponse(results=_results(rows))
 
     async def ReportLookup(self, request: worker_pb2.ReportLookupRequest, context: Context) -> worker_pb2.ReportLookupResponse:
         """unknown → submitted, queued or canceled, or stays."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb=_verb(LOOKUPS, one.outcome, "lookups.outcome"),
-                    prediction_ids=",".join(_prediction_id(found) for found in one.prediction_ids) or None,
-                )
-                for one in request.lookups
-            ],
-        )
+        rows = await self._apply(request.worker_id, request.lookups, reports.lookup)
         return worker_pb2.ReportLookupResponse(results=[self._lookup_result(row) for row in rows])
 
     def _lookup_result(self, row: asyncpg.Record) -> worker_pb2.LookupResult:
@@ -210,87 +141,54 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         if row["result"] == "ok" and row["state"] == "submitted":
             result.prediction_id = row["prediction_id"]
         elif row["result"] in ("too_early", "taken"):
-            settle = max(0.0, row["settle_in"] or 0.0)
+            settle = row["settle_in"] or 0.0
             gap = self._timing.lookup_gap + (row["first_empty_in"] or 0.0)
             result.retry_after_seconds = max(settle, gap, 0.0) + min(LOOK_AGAIN_SECONDS, self._timing.sweep)
         return result
 
     async def Complete(self, request: worker_pb2.CompleteRequest, context: Context) -> worker_pb2.CompleteResponse:
         """submitted → succeeded."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb="complete",
-                    prediction_ids=_prediction_id(one.prediction_id),
-                    outputs=_outputs(one.outputs),
-                    predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
-                )
-                for one in request.completions
-            ],
-        )
-        return worker_pb2.CompleteResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.completions, reports.completion)
+        return worker_pb2.CompleteResponse(results=_results(rows))
 
     async def Fail(self, request: worker_pb2.FailRequest, context: Context) -> worker_pb2.FailResponse:
         """submitted → queued, failed or canceled."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(
-                    job_id=one.job_id,
-                    epoch=one.epoch,
-                    verb=_verb(FAILURES, one.kind, "failures.kind"),
-                    prediction_ids=_prediction_id(one.prediction_id),
-                    code=one.error_code or None,
-                    message=_storable(one.error_message),
-                    outputs=_outputs(one.outputs) if one.outputs else None,
-                    predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
-                )
-                for one in request.failures
-            ],
-        )
-        return worker_pb2.FailResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.failures, reports.failure)
+        return worker_pb2.FailResponse(results=_results(rows))
 
     async def Release(self, request: worker_pb2.ReleaseRequest, context: Context) -> worker_pb2.ReleaseResponse:
         """Gives jobs back unharmed."""
-        rows = await self._apply(
-            request.worker_id,
-            [
-                dict(job_id=one.job_id, epoch=one.epoch, verb="release", delay=max(0.0, one.delay_seconds), code=one.reason or None)
-                for one in request.jobs
-            ],
-        )
-        return worker_pb2.ReleaseResponse(results=[RESULTS[row["result"]] for row in rows])
+        rows = await self._apply(request.worker_id, request.jobs, reports.release)
+        return worker_pb2.ReleaseResponse(results=_results(rows))
 
-    async def _apply(self, worker_id: str, reports: Sequence[dict[str, Any]]) -> list[asyncpg.Record]:
-        worker = _uuid(worker_id, "worker_id")
-        if not 1 <= len(reports) <= MAX_BATCH:
-            raise invalid_argument([FieldViolation("worker_id", f"reports come 1 to {MAX_BATCH} at a time, not {len(reports)}")])
-        rows = await asyncio.gather(
-            *[
-                self._reports.submit(
-                    Report(**{**report, "job_id": _uuid(report["job_id"], "job_id")}, worker=worker, actor=worker_id)
-                )
-                for report in reports
-            ]
-        )
-        for report, row in zip(reports, rows, strict=True):
-            _reports.labels(report["verb"], row["result"]).inc()
+    async def _apply(
+        self, worker_id: str, messages: Sequence[Message], report: Callable[[Message, UUID], Report]
+    ) -> list[asyncpg.Record]:
+        """Applies the messages of one call, together with those of others, and returns a row for each."""
+        worker = parse_uuid(worker_id, "worker_id")
+        if not 1 <= len(messages) <= MAX_BATCH:
+            raise invalid_argument([FieldViolation("worker_id", f"reports come 1 to {MAX_BATCH} at a time, not {len(messages)}")])
+        reported = [report(message, worker) for message in messages]
+        rows: list[asyncpg.Record] = await asyncio.gather(*[self._reports.submit(one) for one in reported])
+        for one, row in zip(reported, rows, strict=True):
+            _reports.labels(one.verb, row["result"]).inc()
             log.info(
                 "job.reported",
-                job_id=report["job_id"],
+                job_id=str(one.job_id),
                 request_id=row.get("request_id"),
-                epoch=report["epoch"],
-                verb=report["verb"],
+                epoch=one.epoch,
+                verb=one.verb,
                 result=row["result"],
                 state=row["state"],
-                error_code=report.get("code"),
+                error_code=one.code,
             )
         if any(row["state"] in ("queued", "submitted", "unknown") for row in rows):
             self._relay.wake()  # it may be due again at once
         return rows
+
+
+def _results(rows: Sequence[asyncpg.Record]) -> list[worker_pb2.Result.ValueType]:
+    return [RESULTS[row["result"]] for row in rows]
 
 
 def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
@@ -309,34 +207,3 @@ def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
         traceparent=row["traceparent"] or "",
         cancel_requested=row["cancel_requested"],
     )
-
-
-def _outputs(outputs: Iterable[worker_pb2.StoredOutput]) -> str:
-    kept = [MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) for one in outputs]
-    for one in kept:
-        one["size"] = int(one["size"])  # int64 is a string in proto JSON
-    return orjson.dumps(kept).decode().replace("\\u0000", "")
-
-
-def _storable(message: str) -> str | None:
-    """The text as a row can keep it: PostgreSQL has no character U+0000, and nobody reads more than this."""
-    return message.replace("\0", "")[:4000] or None
-
-
-def _prediction_id(text: str) -> str:
-    if not text or not text.isascii() or len(text) > 128 or "," in text or "\0" in text:
-        raise invalid_argument([FieldViolation("prediction_id", "must be an id of Replicate's")])
-    return text
-
-
-def _uuid(text: str, field: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise invalid_argument([FieldViolation(field, "must be a UUID")]) from None
-
-
-def _verb(verbs: dict[Any, str], kind: int, field: str) -> str:
-    if kind not in verbs:
-        raise invalid_argument([FieldViolation(field, "must be one of its enum's values")])
-    return verbs[kind]

@@ -1,0 +1,136 @@
+"""What generators report, from messages of worker.proto to rows of the one statement that writes states."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import orjson
+from google.protobuf.json_format import MessageToDict
+
+from chassis.errors import FieldViolation, invalid_argument
+from jobs.store import Report
+from mediagen.jobs.v1 import worker_pb2 as pb
+
+REFUSALS = {
+    pb.REFUSAL_KIND_REJECTED: "reject",
+    pb.REFUSAL_KIND_RATE_LIMITED: "rate_limit",
+    pb.REFUSAL_KIND_NOT_SENT: "not_sent",
+    pb.REFUSAL_KIND_ACCOUNT: "account",
+}
+FAILURES = {
+    pb.FAILURE_KIND_TRANSIENT: "retry",
+    pb.FAILURE_KIND_PERMANENT: "fail",
+    pb.FAILURE_KIND_ABORTED: "aborted",
+    pb.FAILURE_KIND_CANCELED: "canceled",
+}
+LOOKUPS = {
+    pb.LOOKUP_OUTCOME_FOUND: "found",
+    pb.LOOKUP_OUTCOME_EMPTY: "empty",
+    pb.LOOKUP_OUTCOME_UNREADABLE: "unreadable",
+}
+
+MAX_MESSAGE = 4000
+"""Characters of an error message that are kept."""
+
+
+def intent(one: pb.Intent, worker: UUID) -> Report:
+    """claimed → submitting."""
+    return _report(one, worker, "intend", intent_id=parse_uuid(one.intent_id, "intent_id"))
+
+
+def created(one: pb.CreatedPrediction, worker: UUID) -> Report:
+    """submitting or unknown → submitted."""
+    prediction = _prediction_id(one.prediction_id)
+    return _report(one, worker, "created", intent_id=parse_uuid(one.intent_id, "intent_id"), prediction_ids=prediction)
+
+
+def refusal(one: pb.Refusal, worker: UUID) -> Report:
+    """submitting or unknown → queued, or failed."""
+    return _report(
+        one,
+        worker,
+        _verb(REFUSALS, one.kind),
+        intent_id=parse_uuid(one.intent_id, "intent_id"),
+        delay=one.retry_after_seconds or None,
+        code=_storable(one.error_code),
+        message=_storable(one.error_message),
+        http_status=one.http_status or None,
+    )
+
+
+def lost(one: pb.UnknownCreate, worker: UUID) -> Report:
+    """submitting → unknown."""
+    return _report(one, worker, "lost", intent_id=parse_uuid(one.intent_id, "intent_id"), message=_storable(one.reason))
+
+
+def lookup(one: pb.Lookup, worker: UUID) -> Report:
+    """unknown → submitted, queued or canceled, or stays."""
+    found = ",".join(_prediction_id(prediction) for prediction in one.prediction_ids)
+    return _report(one, worker, _verb(LOOKUPS, one.outcome), prediction_ids=found or None)
+
+
+def completion(one: pb.Completion, worker: UUID) -> Report:
+    """submitted → succeeded."""
+    return _report(
+        one,
+        worker,
+        "complete",
+        prediction_ids=_prediction_id(one.prediction_id),
+        outputs=_outputs(one.outputs),
+        predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+    )
+
+
+def failure(one: pb.Failure, worker: UUID) -> Report:
+    """submitted → queued, failed or canceled."""
+    return _report(
+        one,
+        worker,
+        _verb(FAILURES, one.kind),
+        prediction_ids=_prediction_id(one.prediction_id),
+        code=_storable(one.error_code),
+        message=_storable(one.error_message),
+        outputs=_outputs(one.outputs) if one.outputs else None,
+        predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+    )
+
+
+def release(one: pb.Released, worker: UUID) -> Report:
+    """claimed → queued; submitted and unknown stay, unleased."""
+    return _report(one, worker, "release", delay=max(0.0, one.delay_seconds), code=_storable(one.reason))
+
+
+def parse_uuid(text: str, field: str) -> UUID:
+    """A UUID, or INVALID_ARGUMENT that names the field."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise invalid_argument([FieldViolation(field, "must be a UUID")]) from None
+
+
+def _report(one: Any, worker: UUID, verb: str, **fields: Any) -> Report:
+    return Report(parse_uuid(one.job_id, "job_id"), verb, actor=str(worker), worker=worker, epoch=one.epoch, **fields)
+
+
+def _outputs(outputs: Iterable[pb.StoredOutput]) -> str:
+    kept = [MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) for one in outputs]
+    for one in kept:
+        one["size"] = int(one["size"])  # int64 is a string in proto JSON
+    return orjson.dumps(kept).decode().replace("\\u0000", "")  # PostgreSQL keeps no such character
+
+
+def _storable(text: str) -> str | None:
+    """The text as a row can keep it: PostgreSQL has no character U+0000, and nobody reads more than this."""
+    return text.replace("\0", "")[:MAX_MESSAGE] or None
+
+
+def _prediction_id(text: str) -> str:
+    if not text or not text.isascii() or len(text) > 128 or "," in text or "\0" in text:
+        raise invalid_argument([FieldViolation("prediction_id", "must be an id of Replicate's")])
+    return text
+
+
+def _verb(verbs: dict[Any, str], kind: int) -> str:
+    if kind not in verbs:
+        raise invalid_argument([FieldViolation("kind", "must be one of its enum's values")])
+    return verbs[kind]
