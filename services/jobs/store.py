@@ -75,6 +75,12 @@ class NewJob:
     traceparent: str | None
 
 
+HeldJob = tuple[UUID, UUID, int, float | None, str | None]
+"""One lease in a heartbeat: worker, job, epoch, progress, Replicate's status."""
+
+NotedWorker = tuple[UUID, int, int, bool, int, bool]
+"""What a heartbeat says of its worker: id, slots, free slots, no creates, reads wanted, leaving."""
+
 _TYPES = {
     "job_id": "uuid",
     "verb": "text",
@@ -261,13 +267,15 @@ class Store:
         rows = await self._database.fetch(self._get, [tenant for tenant, _ in jobs], [job for _, job in jobs])
         return {(row["tenant_id"], row["id"]): row for row in rows}
 
-    async def heartbeat(self, held: Sequence[tuple[UUID, UUID, int, float | None, str | None]]) -> list[asyncpg.Record]:
-        """Extends leases named by (worker, job, epoch, progress, provider status); says of each if it is lost or to be ended."""
-        columns = [list(column) for column in zip(*held, strict=True)] if held else [[], [], [], [], []]
+    async def heartbeat(self, held: Sequence[HeldJob]) -> list[asyncpg.Record]:
+        """Extends the leases that are named; says of each if it is lost, and if the job's end was asked for."""
+        if not held:
+            return []
+        columns = [list(column) for column in zip(*held, strict=True)]
         return await self._database.fetch(self._heartbeat, *columns, self._timing.lease)
 
-    async def note_workers(self, workers: Sequence[tuple[UUID, int, int, bool, int, bool]]) -> dict[UUID, int]:
-        """Notes (worker, slots, free slots, no creates, reads wanted, leaving) and returns each worker's read allowance."""
+    async def note_workers(self, workers: Sequence[NotedWorker]) -> dict[UUID, int]:
+        """Notes that these workers live, or leave, and returns each one's read allowance."""
         columns = [list(column) for column in zip(*workers, strict=True)]
         rows = await self._database.fetch(self._workers, *columns, self._timing.lease, self._timing.heartbeat)
         return {row["id"]: row["reads"] for row in rows}

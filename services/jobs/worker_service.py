@@ -16,7 +16,7 @@ from chassis.errors import AppError, FieldViolation, invalid_argument
 from jobs import reports
 from jobs.relay import Relay
 from jobs.reports import parse_uuid
-from jobs.store import ClaimCall, Report, Store
+from jobs.store import ClaimCall, HeldJob, NotedWorker, Report, Store
 from jobs.timing import Timing
 from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
 
@@ -57,12 +57,15 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     """Each method does what worker.proto says of it."""
 
     def __init__(self, store: Store, relay: Relay, timing: Timing) -> None:
-        """Reports of all verbs share their statements, at most one of a job in each, and two statements at once."""
+        """Claims, heartbeats and reports of all workers share statements; at most one report of a job is in each."""
         self._store = store
         self._relay = relay
         self._timing = timing
         self._reports: Batcher[Report, Any] = Batcher(store.transition, lanes=2, key=lambda report: report.job_id)
         self._claims: Batcher[ClaimCall, list[asyncpg.Record]] = Batcher(store.claim, limit=32)
+        self._beats: Batcher[tuple[NotedWorker, list[HeldJob]], tuple[list[asyncpg.Record], int]] = Batcher(
+            self._beat, limit=32, key=lambda beat: beat[0][0]
+        )
 
     async def Claim(self, request: worker_pb2.ClaimRequest, context: Context) -> worker_pb2.ClaimResponse:
         """Leases named jobs, or whatever is due."""
@@ -93,13 +96,23 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             for job in request.held
         ]
         noted = (worker, request.slots, request.free_slots, request.no_creates, max(0, request.reads_wanted), request.leaving)
-        rows, allowances = await asyncio.gather(self._store.heartbeat(held), self._store.note_workers([noted]))
+        rows, allowance = await self._beats.submit((noted, held))
         return worker_pb2.HeartbeatResponse(
             lost_job_ids=[str(row["job_id"]) for row in rows if row["lost"]],
             cancel_job_ids=[str(row["job_id"]) for row in rows if row["cancel"] and not row["lost"]],
-            read_allowance=allowances.get(worker, 0),
+            read_allowance=allowance,
             timing=self._timing.to_proto(),
         )
+
+    async def _beat(self, beats: list[tuple[NotedWorker, list[HeldJob]]]) -> list[tuple[list[asyncpg.Record], int]]:
+        rows, allowances = await asyncio.gather(
+            self._store.heartbeat([job for _, held in beats for job in held]),
+            self._store.note_workers([noted for noted, _ in beats]),
+        )
+        of: dict[UUID, list[asyncpg.Record]] = {noted[0]: [] for noted, _ in beats}
+        for row in rows:
+            of[row["worker"]].append(row)
+        return [(of[noted[0]], allowances.get(noted[0], 0)) for noted, _ in beats]
 
     async def RecordIntent(self, request: worker_pb2.RecordIntentRequest, context: Context) -> worker_pb2.RecordIntentResponse:
         """claimed → submitting."""
