@@ -88,3 +88,15 @@ async def test_items_of_one_key_never_share_a_flush_and_keep_their_order():
     assert all(len({item % 2 for item in batch}) == len(batch) for batch in flushes.batches)
     odd = [item for batch in flushes.batches for item in batch if item % 2]
     assert odd == [1, 3, 5]
+
+
+async def test_a_caller_that_submits_again_in_the_moment_of_its_answer_is_answered_again():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes)
+
+    async def one_after_another() -> list[int]:
+        return [await batcher.submit(n) for n in range(3)]
+
+    async with asyncio.timeout(2):
+        assert await one_after_another() == [0, 10, 20]
