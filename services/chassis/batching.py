@@ -81,4 +81,4 @@ class Batcher(Generic[Item, Outcome]):
                 else:
                     future.set_result(outcome)
         # Here and not in a callback: a caller that runs before that and submits again would wait for a flush that nobody starts.
-        self._running.discard(asyncio.current_task())  # type: ignore[arg-type]
+        self._running.discard(asyncio.current_task())
