@@ -73,7 +73,15 @@ def _wrong_parameters(parameters: str) -> str | None:
         return "must be a JSON object"
     if "prompt" in value:
         return "must not contain `prompt`: the prompt is a field of its own"
-    return "must not contain the character U+0000" if "\\u0000" in parameters else None
+    return "must not contain the character U+0000" if _holds_nul(value) else None
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_holds_nul(part) for part in value)
 
 
 def _wrong_metadata(spec: jobs_pb2.JobSpec) -> str | None:

@@ -95,6 +95,7 @@ BAD_SPECS = [
     ("parameters", {"parameters": '{"a": NaN}'}),
     ("parameters", {"parameters": '{"prompt": "two"}'}),
     ("parameters", {"parameters": '{"a": "\\u0000"}'}),
+    ("parameters", {"parameters": '{"a": [{"b\\u0000": 1}]}'}),
     ("parameters", {"parameters": '{"a": "\\ud800"}'}),
     ("parameters", {"parameters": '{"a": 1e999999}'}),
     ("parameters", {"parameters": '{"a": "' + "x" * 140_000 + '"}'}),
@@ -128,6 +129,11 @@ async def test_one_bad_request_of_a_batch_harms_no_other(service):
     assert from_status(status_pb2.Status.FromString(answer.results[1].error)).violations[0].field == "prompt"
     rows = await service.driver.database.fetch("SELECT prompt, request_id FROM jobs ORDER BY prompt")
     assert [tuple(row) for row in rows] == [("a", "r1"), ("c", "r4")]
+
+
+async def test_an_escaped_backslash_before_u0000_is_no_nul(service):
+    job = await service.create(parameters=r'{"a": "\\u0000"}')
+    assert job.parameters == r'{"a": "\\u0000"}'
 
 
 async def test_parameters_keep_every_digit(service):
