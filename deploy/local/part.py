@@ -22,7 +22,7 @@ NOT_INHERITED = (
     *("PG", "RABBITMQ_", "ERL_", "EPMD_", "RCLONE_"),  # a user's settings of their own servers and clients
 )
 # Children of this very process have to be reaped by it, or they stay as zombies (a test session lives long).
-_children: dict[tuple[Path, int], subprocess.Popen[bytes]] = {}
+_children: list[subprocess.Popen[bytes]] = []
 
 
 class PartFailed(Exception):
@@ -70,11 +70,7 @@ class Part:
             pid = int(self.pid_file.read_text())
         except (OSError, ValueError):
             return None
-        child = _children.get((self.pid_file, pid))
-        if child is not None:  # ours for certain, even in the moment before its environment can be read
-            if child.poll() is None:
-                return pid
-            del _children[self.pid_file, pid]
+        reap()
         return pid if processes.belongs_to(pid, self.state, self.name) else None
 
     def launch_id(self) -> str:
@@ -111,7 +107,9 @@ class Part:
                 start_new_session=True,  # Ctrl-C at the terminal is for make, not for the system
             )
         self.started_at = time.monotonic()
-        _children[self.pid_file, child.pid] = child
+        _children.append(child)
+        while not processes.belongs_to(child.pid, self.state, self.name) and child.poll() is None:
+            time.sleep(0)  # the kernel shows a process' own environment a moment after it was started
         self.pid_file.write_text(f"{child.pid}\n")
         return True
 
@@ -161,9 +159,7 @@ class Part:
 
 def reap() -> None:
     """Take note of the children that have ended, whoever ended them."""
-    for key, child in list(_children.items()):
-        if child.poll() is not None:
-            del _children[key]
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def inherited_environment() -> dict[str, str]:
