@@ -119,6 +119,9 @@ class Replicate:
         self.hidden: set[str] = set()
         """Predictions that the list does not show."""
 
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
     def make(self, prediction_id: str, **fields: Any) -> Prediction:
         """A prediction that is under way."""
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")

@@ -6,7 +6,6 @@ prediction with more inputs than ours was made for another job, and binding it w
 """
 
 import datetime
-import email.utils
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,21 +83,13 @@ class Lookups:
                 raise ReadFailed("the budget of reads is spent")
             page = await self._api.page(cursor=cursor)
             if server_now is None:
-                server_now = _clock(page.date)
+                server_now = page.date or self._api.now()
             seen.extend(page.results)
             oldest = moment(page.results[-1].get("created_at")) if page.results else None
             if page.cursor is None or (oldest is not None and oldest < server_now - datetime.timedelta(seconds=seconds)):
                 return seen, server_now
             cursor = page.cursor
         raise ReadFailed(f"the window is longer than {MAX_PAGES} pages")
-
-
-def _clock(date: str | None) -> datetime.datetime:
-    """Replicate's clock by its Date header, or ours where it sends none."""
-    try:
-        return email.utils.parsedate_to_datetime(date or "").astimezone(datetime.UTC)
-    except ValueError:
-        return datetime.datetime.now(datetime.UTC)
 
 
 def matching(lost: LostCreate, seen: Sequence[Prediction], server_now: datetime.datetime) -> Sighting:
@@ -113,11 +104,19 @@ def matching(lost: LostCreate, seen: Sequence[Prediction], server_now: datetime.
             continue
         if created is not None and same_input(ours, item.get("input")):
             found[item["id"]] = created
-        # One whose input Replicate has erased by now, or whose time cannot be read, might have been it.
-        unclear = unclear or created is None or bool(item.get("data_removed"))
+            continue
+        # One whose input Replicate has erased by now or filled up with defaults, or whose time cannot be read, might have been it.
+        unclear = unclear or created is None or bool(item.get("data_removed")) or covers(item.get("input"), ours)
     if found:
         return Sighting(LOOKUP_OUTCOME_FOUND, tuple(sorted(found, key=found.__getitem__)))
     return Sighting(LOOKUP_OUTCOME_UNREADABLE if unclear else LOOKUP_OUTCOME_EMPTY)
+
+
+def covers(theirs: Any, ours: Any) -> bool:
+    """Whether an input says all that ours does, and perhaps more; and where it is no object, nobody can say that it does not."""
+    if not isinstance(theirs, dict):
+        return True
+    return all(same_input(value, theirs.get(key)) for key, value in ours.items())
 
 
 _VERSION = re.compile(r"[0-9a-f]{64}")

@@ -1,6 +1,7 @@
 """Replicate's HTTP API, as far as a generator needs it. Nothing is retried here: the caller knows what that would cost."""
 
 import contextlib
+import datetime
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import orjson
 from yarl import URL
 
 from generator.metrics import replicate_requests, replicate_seconds
+from generator.moments import server_time
 from generator.outcomes import CreateOutcome, Refused, Unknown, create_outcome, parse_problem, retry_after
 from mediagen.jobs.v1.worker_pb2 import REFUSAL_KIND_NOT_SENT
 
@@ -46,8 +48,8 @@ class Page(NamedTuple):
     """At most 100."""
     cursor: str | None
     """What to pass for the next, older page; None on the last one."""
-    date: str | None
-    """The answer's Date header: Replicate's own clock."""
+    date: datetime.datetime | None
+    """Replicate's time of the answer, where it told."""
 
 
 class ReplicateApi:
@@ -58,6 +60,11 @@ class ReplicateApi:
         self._url = URL(url)
         self._creates = creates
         self._reads = reads
+        self._ahead = datetime.timedelta()
+
+    def now(self) -> datetime.datetime:
+        """Replicate's time, by the Date header of its last answer: this machine's clock may be an hour off."""
+        return datetime.datetime.now(datetime.UTC) + self._ahead
 
     async def create(self, model: str, input_json: str, cancel_after: float, timeout: float) -> CreateOutcome:
         """Asks for one prediction, once, and says what is known then. It must not be cancelled: the answer holds a paid id.
@@ -119,15 +126,17 @@ class ReplicateApi:
             raise ReadFailed(f"{call}: HTTP 429", retry_after(response.headers, body))
         if not 200 <= response.status < 300:
             raise ReadFailed(f"{call}: HTTP {response.status} {parse_problem(body).message}"[:300])
+        if (theirs := server_time(response.headers.get("Date"))) is not None:
+            self._ahead = theirs - datetime.datetime.now(datetime.UTC)
         try:
-            return _Answer(orjson.loads(body), response.headers.get("Date"))
+            return _Answer(orjson.loads(body), theirs)
         except orjson.JSONDecodeError:
             raise ReadFailed(f"{call}: HTTP {response.status} that is not JSON") from None
 
 
 class _Answer(NamedTuple):
     json: Any
-    date: str | None
+    date: datetime.datetime | None
 
 
 def _cursor(following: Any) -> str | None:

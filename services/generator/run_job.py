@@ -1,7 +1,6 @@
 """One job from its grant to its end here: create, attach or reconcile; then follow, store and report."""
 
 import asyncio
-import datetime
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -161,7 +160,7 @@ async def store(held: Held, prediction_id: str, prediction: Prediction, tools: T
     try:
         sources = collect(prediction.get("output"))
         stored = await _unless_canceled(
-            held, tools.storing.store(sources, f"out/{held.grant.job_id}/{held.grant.epoch}", _expires_at(prediction, tools.leash))
+            held, tools.storing.store(sources, f"out/{held.grant.job_id}/{held.grant.epoch}", _expires_at(prediction, tools))
         )
     except UnusableOutput as error:
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_PERMANENT, error.code, str(error), prediction)
@@ -232,9 +231,9 @@ def predict_seconds(prediction: Prediction) -> float | None:
     return max(0.0, float(seconds)) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
 
 
-def _expires_at(prediction: Prediction, leash: Leash) -> float:
-    """Until when, by the monotonic clock, a copy of the outputs may be begun."""
-    life = leash.timing.output_lifetime_seconds * (1 - EXPIRY_MARGIN)
+def _expires_at(prediction: Prediction, tools: Tools) -> float:
+    """Until when, by the monotonic clock, a copy of the outputs may be begun. Their age is told by Replicate's clock alone."""
+    life = tools.leash.timing.output_lifetime_seconds * (1 - EXPIRY_MARGIN)
     completed = moment(prediction.get("completed_at"))
-    gone_by = max(0.0, (datetime.datetime.now(datetime.UTC) - completed).total_seconds()) if completed else 0.0
+    gone_by = max(0.0, (tools.api.now() - completed).total_seconds()) if completed else 0.0
     return time.monotonic() + life - gone_by

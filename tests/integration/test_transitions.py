@@ -208,6 +208,17 @@ async def test_a_lost_create_is_ruled_out_only_by_two_empty_lists_the_last_of_th
     assert (await driver.submissions(job_id))[0]["state"] == "not_created"
 
 
+async def test_matches_that_all_belong_to_twins_rule_a_lost_create_out_as_an_empty_list_does(driver):
+    twin, lost = await driver.reach(State.SUBMITTED), await driver.reach(State.UNKNOWN)
+    theirs = (await driver.row(twin))["prediction_id"]
+    await driver.set(lost, "settle_at = now() - interval '1 min', lookup_begun_at = now() - interval '30 s'")
+    assert (await driver.apply(lost, "found", prediction_ids=theirs))["result"] == "taken"
+    await driver.set(lost, "first_empty_at = now() - interval '30 s'")
+    assert (await driver.apply(lost, "found", prediction_ids=theirs))["result"] == "ok"
+    row = await driver.row(lost)
+    assert (row["state"], row["prediction_id"], row["attempt"]) == ("queued", None, 0)
+
+
 async def test_a_match_before_the_settle_time_is_not_bound_as_it_may_be_a_twins(driver):
     job_id = await driver.reach(State.UNKNOWN)
     assert (await driver.apply(job_id, "found", prediction_ids="early"))["result"] == "too_early"

@@ -41,9 +41,10 @@ chosen AS MATERIALIZED (
         WHEN f.verb = 'intend' AND h.cancel_requested_at IS NOT NULL THEN 'decline'
         WHEN f.verb = 'created' AND f.bindable IS NULL THEN 'taken'
         -- A match proves nothing before the intent's POST can no longer be on its way: until then it may be a twin's.
-        WHEN f.verb = 'found' AND (f.bindable IS NULL OR NOT f.settled) THEN 'look_again'
-        WHEN f.verb = 'empty' AND f.settled AND f.empty_before THEN 'ruled_out'
-        WHEN f.verb IN ('empty', 'unreadable') THEN 'look_again'
+        WHEN f.verb = 'found' AND f.bindable IS NOT NULL AND NOT f.settled THEN 'look_again'
+        -- Matches that all belong to other jobs are as good as none.
+        WHEN f.verb IN ('empty', 'found') AND f.bindable IS NULL AND f.settled AND f.empty_before THEN 'ruled_out'
+        WHEN f.verb IN ('empty', 'unreadable') OR (f.verb = 'found' AND f.bindable IS NULL) THEN 'look_again'
         WHEN f.verb = 'claim' AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
         WHEN f.verb = 'release' AND h.lease_worker IS NULL THEN NULL
         WHEN f.verb = 'expire' AND (h.lease_until IS NULL OR h.lease_until > now()) THEN NULL
@@ -106,7 +107,7 @@ written AS (
         lookup_begun_at = CASE WHEN d.rule IN ('reconcile', 'look_again') THEN now() ELSE j.lookup_begun_at END,
         first_empty_at = CASE
             WHEN d.rule = 'intend' THEN NULL
-            WHEN d.rule = 'look_again' AND d.verb = 'empty' THEN coalesce(j.first_empty_at, j.lookup_begun_at)
+            WHEN d.rule = 'look_again' AND d.verb IN ('empty', 'found') AND d.bindable IS NULL THEN coalesce(j.first_empty_at, j.lookup_begun_at)
             ELSE j.first_empty_at END,
         unknown_since = CASE WHEN d.target = 'unknown' THEN coalesce(j.unknown_since, now()) END,
         prediction_id = CASE

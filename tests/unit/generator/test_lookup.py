@@ -32,8 +32,6 @@ def test_every_match_is_named_oldest_first() -> None:
         prediction("other-prompt", 5, input={"prompt": "a dog", "seed": 9007199254740993}),
         prediction("other-seed", 5, input={"prompt": "a cat", "seed": 9007199254740992}),
         prediction("less", 5, input={"prompt": "a cat"}),
-        prediction("more", 5, input={"prompt": "a cat", "seed": 9007199254740993, "steps": 4}),
-        prediction("no-input", 5, input=None),
     ],
     ids=lambda item: item["id"],
 )
@@ -50,8 +48,15 @@ def test_where_replicate_has_erased_an_input_nothing_is_ruled_out() -> None:
     erased = prediction("erased", 5, input={}, data_removed=True)
     assert matching(LOST, [erased], NOW).outcome == LOOKUP_OUTCOME_UNREADABLE
     assert matching(LOST, [prediction("no-time", 5, created_at="yesterday")], NOW).outcome == LOOKUP_OUTCOME_UNREADABLE
+    assert matching(LOST, [prediction("no-input", 5, input=None)], NOW).outcome == LOOKUP_OUTCOME_UNREADABLE
     assert matching(LOST, [{**erased, "model": "owner/other"}], NOW).outcome == LOOKUP_OUTCOME_EMPTY
     assert matching(LOST, [erased, prediction("found", 5)], NOW).prediction_ids == ("found",)
+
+
+def test_an_input_that_may_be_ours_with_defaults_filled_in_is_neither_bound_nor_ruled_out() -> None:
+    fuller = prediction("fuller", 5, input={"prompt": "a cat", "seed": 9007199254740993, "steps": 4})
+    assert matching(LOST, [fuller], NOW).outcome == LOOKUP_OUTCOME_UNREADABLE
+    assert matching(LOST, [fuller, prediction("exact", 5)], NOW).prediction_ids == ("exact",)
 
 
 VERSION, OTHER = "a" * 64, "b" * 64

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import datetime
+import email.utils
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -160,3 +162,16 @@ async def test_the_account_answers_or_does_not(status: int, answers: bool) -> No
 
     async with replicate(account) as (api, _):
         assert await api.account_answers() is answers
+
+
+async def test_time_is_told_by_replicates_clock_and_not_by_this_machines() -> None:
+    an_hour_ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+
+    async def answer(_: web.Request) -> web.Response:
+        date = email.utils.format_datetime(an_hour_ahead, usegmt=True)
+        return web.json_response({"status": "processing"}, headers={"Date": date})
+
+    async with replicate(answer) as (api, _):
+        assert abs(api.now() - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(seconds=5)
+        await api.get("abc")
+        assert abs(api.now() - an_hour_ahead) < datetime.timedelta(seconds=5)
