@@ -25,7 +25,11 @@ HEARTBEAT_SECONDS = 10
 CONFIRM_SECONDS = 5.0
 """A broker that confirms later than this counts as away: an alarm blocks publishers without a word."""
 
+SETUP_SECONDS = 20.0
+"""A queue that lost its leader answers nothing at all; then everything is tried anew."""
+
 WATCHDOG_SECONDS = 5.0
+"""How often a consumer is looked for."""
 
 _up = Gauge("mediagen_rabbitmq_up", "1 while the connection to RabbitMQ works.", ["role"])
 
@@ -84,8 +88,9 @@ async def publisher(connection: AbstractConnection, queue: str) -> AsyncIterator
 
     It raises where the message was returned, rejected, or not confirmed in CONFIRM_SECONDS; then the connection should be dropped.
     """
-    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-    await declare(channel, queue)
+    async with asyncio.timeout(SETUP_SECONDS):
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        await declare(channel, queue)
 
     async def publish(body: bytes) -> None:
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, type=queue)
@@ -107,13 +112,14 @@ async def consume(
 
     The broker may cancel a consumer while the connection stays healthy (its queue moved or was deleted): a watchdog looks.
     """
-    channel = await connection.channel()
-    await channel.set_qos(prefetch)
-    declared = await declare(channel, queue)
     cancelled = asyncio.Event()
-    underlay = await channel.get_underlay_channel()
-    underlay.on_consumer_cancel_callbacks.add(lambda *_: cancelled.set())
-    tag = await declared.consume(deliver)
+    async with asyncio.timeout(SETUP_SECONDS):
+        channel = await connection.channel()
+        await channel.set_qos(prefetch)
+        declared = await declare(channel, queue)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda *_: cancelled.set())
+        tag = await declared.consume(deliver)
     consumers = cast(aiormq.Channel, underlay).consumers  # the abstract class does not show them
     while not cancelled.is_set():
         if tag not in consumers or channel.is_closed:

@@ -82,7 +82,7 @@ class Worker:
     async def heartbeat(self, timeout: float, *, leaving: bool = False) -> None:
         """Sends one heartbeat and does what its answer says. Raises AioRpcError."""
         sent_at = time.monotonic()
-        asked = [(held, held.heartbeat_entry()) for held in self._held.values()]
+        asked = [(held, held.heartbeat_entry()) for held in self._held.values() if not held.settled]
         response = await self._jobs.heartbeat(
             pb.HeartbeatRequest(
                 worker_id=self._jobs.worker_id,

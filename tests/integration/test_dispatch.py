@@ -185,3 +185,14 @@ async def test_a_claim_among_many_waiting_rows_reads_few_of_them(driver):
     explained = json.loads(explained) if isinstance(explained, str) else explained
     assert rows_read(explained[0]["Plan"]) < 1000
     assert (await driver.database.fetch("SELECT count(*) AS claimed FROM jobs WHERE state = 'claimed'"))[0]["claimed"] == 10
+
+
+async def test_a_released_prediction_is_rung_for_at_once_and_claimed_by_its_bell(driver):
+    await note_worker(driver, slots=4)
+    ids = [await driver.reach(State.SUBMITTED) for _ in range(30)]
+    for job_id in ids:
+        await driver.apply(job_id, "release")
+    _, _, rung = await driver.store.ring()
+    assert {UUID(job_id) for job_id, _ in rung} == set(ids)
+    granted = (await driver.store.claim([ClaimCall(uuid4(), tuple(ids), 90, False)]))[0]
+    assert [row["verb"] for row in granted] == ["attach"] * 30

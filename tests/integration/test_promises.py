@@ -162,14 +162,19 @@ async def test_cancelling_a_running_job_cancels_its_prediction(start_client):
     assert [one["status"] for one in ledger["predictions"]] == ["canceled"]
 
 
-async def test_a_drained_generator_hands_its_predictions_over_at_no_cost(start_client):
-    client = start_client(generators=2, **{**FAST, "SIMULATOR_PREDICT_SECONDS": "4"})
+async def test_a_drained_generator_hands_its_predictions_over_at_once_and_at_no_cost(start_client):
+    client = start_client(generators=2, SIMULATOR_PREDICT_SECONDS="15")  # with the protocol's real times
     ids = await client.post_many([f"drain {n}" for n in range(40)])
     while (await client.ledger())["creates"] < 40:
         await asyncio.sleep(0.1)
     began = time.monotonic()
+    held = client.stack.log("generator-1").count("prediction.created")
+    assert held > 0
     await asyncio.to_thread(client.stack.stop, "generator-1")
     assert time.monotonic() - began < 40
+    while client.stack.log("generator-2").count("MODE_ATTACH") < held:
+        assert time.monotonic() - began < 15, client.stack.log("generator-1")[-3000:]
+        await asyncio.sleep(0.1)
     await client.all_finished(40, seconds=60)
     await check_all_completed_once(client, ids)
 

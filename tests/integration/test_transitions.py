@@ -320,6 +320,14 @@ async def test_heartbeats_extend_what_they_name_and_tell_what_is_lost(driver):
     assert [answer["lost"] for answer in answers] == [True]
 
 
+async def test_a_heartbeat_that_was_under_way_does_not_revive_a_lease_that_was_given_back(driver):
+    job_id = await driver.reach(State.SUBMITTED)
+    await driver.apply(job_id, "release")
+    await driver.store.heartbeat([(driver.worker, job_id, 1, 0.5, "processing")])
+    assert (await driver.row(job_id))["lease_worker"] is None
+    assert (await driver.claim(job_id, uuid4()))["verb"] == "attach"
+
+
 async def test_reports_of_many_jobs_in_crossed_orders_do_not_deadlock(driver):
     from jobs.store import Report
 

@@ -9,10 +9,7 @@ held AS MATERIALIZED (
 ),
 extended AS (
     UPDATE jobs j SET
-        lease_worker = i.worker,
         lease_until = now() + make_interval(secs => $6),
-        -- A lease that lapsed while nobody else claimed it is the holder's again.
-        next_dispatch_at = NULL,
         progress = coalesce(i.progress, j.progress),
         provider_status = coalesce(i.provider_status, j.provider_status),
         version = j.version + n.new,
@@ -20,8 +17,8 @@ extended AS (
     FROM input i JOIN held h ON h.id = i.job_id CROSS JOIN LATERAL (SELECT (
         coalesce(i.progress, h.progress) IS DISTINCT FROM h.progress
         OR coalesce(i.provider_status, h.provider_status) IS DISTINCT FROM h.provider_status)::int AS new) n
-    WHERE j.id = i.job_id AND j.epoch = i.epoch
-        AND (j.lease_worker = i.worker OR (j.lease_worker IS NULL AND j.state = 'submitted'))
+    -- A lease that lapsed or was given back is nobody's until the next claim: a heartbeat that was under way must not revive it.
+    WHERE j.id = i.job_id AND j.epoch = i.epoch AND j.lease_worker = i.worker
 )
 SELECT i.worker, i.job_id,
     h.id IS NULL OR h.epoch <> i.epoch OR h.state NOT IN ('claimed', 'submitting', 'submitted', 'unknown') AS lost,
