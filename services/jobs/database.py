@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from chassis.errors import AppError, unavailable
 
@@ -74,33 +74,33 @@ class Database:
                     except asyncpg.PostgresError as error:
                         state = error.sqlstate or ""
                         if state.startswith(DISCONNECTS):
-                            await connection.invalidate()
-                            raise unavailable("The database is away; nothing is lost, try again.") from error
+                            raise await self._lost(connection) from error
                         if state.startswith(OVERLOADS):
                             raise unavailable(f"The database is overloaded ({state}); nothing is lost, try again.") from error
                         if state not in REPEATABLE or attempt == 4:
                             raise
                         log.info("database.repeated", sqlstate=state)
                     except (asyncpg.InterfaceError, TimeoutError, OSError) as error:
-                        await connection.invalidate()
-                        raise unavailable("The database is away; nothing is lost, try again.") from error
+                        raise await self._lost(connection) from error
             except (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.CannotConnectNowError) as error:
-                raise unavailable("The database is away; nothing is lost, try again.") from error
+                raise _away() from error
             except asyncpg.PostgresError as error:  # while connecting
                 if (error.sqlstate or "").startswith((*DISCONNECTS, "53300")):
-                    raise unavailable("The database is away; nothing is lost, try again.") from error
+                    raise _away() from error
                 raise
             await asyncio.sleep(0.01 * (attempt + 1))
         raise AssertionError("unreachable")
 
-    async def reachable(self) -> bool:
-        """Whether a statement gets through."""
-        try:
-            await self.fetch("SELECT 1")
-        except (AppError, asyncpg.PostgresError):
-            return False
-        return True
+    async def _lost(self, connection: AsyncConnection) -> AppError:
+        """Drops the connection, and with it all that wait in the pool: whatever ended this one has ended them, too."""
+        await connection.invalidate()
+        await self.engine.dispose()
+        return _away()
 
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+def _away() -> AppError:
+    return unavailable("The database is away; nothing is lost, try again.")

@@ -367,3 +367,26 @@ async def test_health_needs_no_key_and_work_is_handed_out_without_rabbitmq(servi
     claim = worker_pb2.ClaimRequest(worker_id=str(uuid4()), slots=5)
     answer = await service.worker.Claim(claim, timeout=5, metadata=[("authorization", f"Bearer {TOKEN}")])
     assert [grant.job_id for grant in answer.grants] == [job.id]
+
+
+async def test_after_the_database_dropped_every_connection_one_call_fails_at_most_and_work_goes_on(service):
+    job = await service.create()
+    await asyncio.gather(*[service.call("GetJob", jobs_pb2.GetJobRequest(job_id=job.id)) for _ in range(20)])
+    await service.driver.database.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    failures = 0
+    for _ in range(20):
+        try:
+            await service.call("GetJob", jobs_pb2.GetJobRequest(job_id=job.id))
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+            failures += 1
+    assert failures <= 1
+    claim = worker_pb2.ClaimRequest(worker_id=str(uuid4()), slots=5)
+    answer = await service.worker.Claim(claim, timeout=5, metadata=[("authorization", f"Bearer {TOKEN}")])
+    assert [grant.job_id for grant in answer.grants] == [job.id]
+    await service.driver.set(UUID(job.id), "lease_until = now() - interval '1 s'")
+    async with asyncio.timeout(10):  # the sweeper lives
+        while (await service.driver.row(UUID(job.id)))["state"] != "queued":
+            await asyncio.sleep(0.1)
