@@ -62,7 +62,7 @@ chosen AS MATERIALIZED (
 ),
 -- What the job becomes: a wish to queue or to fail gives way to a cancellation, and to the end of its attempts.
 decided AS MATERIALIZED (
-    SELECT c.*, h.version AS held_version,
+    SELECT c.*,
         CASE
             WHEN c.source = c.wish THEN c.wish
             WHEN c.wish IN ('queued', 'failed') AND c.rule <> 'outcome_unknown' AND h.cancel_reason = 'deadline_exceeded' THEN 'failed'
@@ -134,7 +134,9 @@ written AS (
         started_at = CASE WHEN d.rule = 'claim' THEN coalesce(j.started_at, now()) ELSE j.started_at END,
         finished_at = CASE WHEN d.target IN ('succeeded', 'failed', 'canceled') THEN now() END
     FROM decided d
-    WHERE j.id = d.job_id AND j.version = d.held_version AND j.state = d.source
+    -- By the id alone: `held` has the row locked and read as it is. A condition on its columns would be tried on the row as it was
+    -- when the statement began, and where it has changed since, nothing would be written here and everything elsewhere.
+    WHERE j.id = d.job_id
     RETURNING j.*
 ),
 history AS (
