@@ -105,7 +105,6 @@ class Transition:
     """The state that it leaves the submission in."""
 
 
-NOW = Backoff()
 RETRY = Backoff(base=5, factor=5, cap=120)
 """After a paid attempt that failed: up to 5 s, 25 s, 2 min."""
 NOT_SENT = Backoff(base=1, factor=2, cap=30)

@@ -156,7 +156,7 @@ class Store:
         )
         granted = _sql("granted")
         self._claim_named = _fill(transition, before=_fill(_sql("claim_named"), granted=granted), input=claimed)
-        due = _fill(_sql("due"), limit="$2", unattended="$2", lane_lock="FOR UPDATE")
+        due = _fill(_sql("due"), limit="$2", unattended="$2", lane_lock="FOR NO KEY UPDATE")
         self._claim_due = _fill(transition, before=_fill(_sql("claim_due"), due=due, granted=granted), input=claimed)
         swept = ", ".join(f"NULL::{_TYPES[name]} AS {name}" for name in _COLUMNS[3:])
         self._sweep = _fill(
@@ -177,7 +177,7 @@ class Store:
         self._heartbeat = _sql("heartbeat")
         self._workers = _sql("workers")
 
-    async def transition(self, reports: Sequence[Report]) -> list[asyncpg.Record | Exception]:
+    async def transition(self, reports: Sequence[Report], *, repeated: bool = False) -> list[asyncpg.Record | Exception]:
         """Applies reports, at most one a job, and returns a row for each, its `result` in it; a job that does not exist is `stale`.
 
         Where a statement fails as a whole, as when two jobs bind one prediction at once, its reports are applied one by one.
@@ -186,11 +186,11 @@ class Store:
         try:
             rows = await self._database.fetch(self._transition, *[list(column) for column in columns])
         except asyncpg.PostgresError as error:
+            if len(reports) == 1 and not repeated and isinstance(error, asyncpg.UniqueViolationError):
+                return await self.transition(reports, repeated=True)  # what it collided with is committed now, and seen this time
             if len(reports) == 1:
-                if isinstance(error, asyncpg.UniqueViolationError):  # the other one is committed now: this time it is seen
-                    return await self.transition(reports)
                 return [error]
-            log.warning("store.one_by_one", error=str(error), reports=len(reports))
+            log.warning("store.one_by_one", sqlstate=error.sqlstate, reports=len(reports))
             return [outcome for report in reports for outcome in await self.transition([report])]
         by_job = {row["job_id"]: row for row in rows}
         return [by_job.get(report.job_id, STALE) for report in reports]
@@ -229,6 +229,7 @@ class Store:
         for verb, where in (
             ("expire", "lease_worker IS NOT NULL AND lease_until <= now()"),
             ("give_up", "finished_at IS NULL AND cancel_requested_at IS NULL AND deadline_at <= now()"),
+            # in these words the partial index over both states serves
             ("outcome_unknown", f"state IN ('submitting', 'unknown') AND state = 'unknown' AND unknown_since <= {limit}"),
         ):
             rows = await self._database.fetch(_fill(self._sweep, where=where), verb)

@@ -172,6 +172,7 @@ async def test_a_prediction_that_nobody_can_bind_is_an_orphan_unless_an_equal_re
     await driver.apply(twin, "created", prediction_ids="twins-own")
     assert (await driver.apply(job_id, "created", **fresh))["result"] == "orphan"
     assert [row["state"] for row in await driver.submissions(job_id)] == ["orphan_canceled"]
+    assert (await driver.apply(job_id, "created", **fresh))["result"] == "orphan"  # the first answer may have been lost
     other = await driver.reach(State.UNKNOWN)
     await driver.set(other, "settle_at = now() - interval '1 h'")
     assert (await driver.apply(other, "found", prediction_ids="fresh"))["result"] == "taken"  # an orphan is unbindable for ever
@@ -355,3 +356,49 @@ async def test_a_prediction_past_its_jobs_deadline_is_still_handed_out_so_that_i
     granted = await driver.claim(job_id)
     assert (granted["verb"], granted["cancel_requested"]) == ("attach", True)
     assert await driver.claim(await driver.add(deadline=-1)) is None
+
+
+async def test_a_late_answer_to_a_ruled_out_create_is_an_orphan_beside_the_attempt_that_took_its_number(driver):
+    job_id = await driver.reach(State.SUBMITTING)
+    late = (await driver.row(job_id))["intent_id"]
+    await driver.apply(job_id, "not_sent")
+    await driver.set(job_id, "not_before = now()")
+    assert await driver.claim(job_id)
+    await driver.apply(job_id, "intend")
+    await driver.apply(job_id, "created", prediction_ids="second")
+    outcome = await driver.apply(job_id, "created", intent_id=late, epoch=1, prediction_ids="first")
+    assert outcome["result"] == "orphan"
+    assert (await driver.row(job_id))["prediction_id"] == "second"
+
+
+async def test_no_create_is_authorised_past_the_deadline(driver):
+    job_id = await driver.reach(State.CLAIMED)
+    await driver.set(job_id, "deadline_at = now() - interval '1 s'")
+    assert (await driver.apply(job_id, "intend"))["result"] == "canceled"
+    await driver.store.sweep()
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"], row["attempt"]) == ("failed", "deadline_exceeded", 0)
+
+
+async def test_one_death_of_a_worker_is_no_crash_loop_to_the_jobs_owner(driver):
+    job_id = await driver.reach(State.CLAIMED)
+    await driver.set(job_id, "lease_until = now() - interval '1 s'")
+    await driver.store.sweep()
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"]) == ("queued", None)
+
+
+async def test_an_unknown_outcome_keeps_its_code_past_the_deadline(driver):
+    job_id = await driver.reach(State.UNKNOWN)
+    await driver.set(job_id, "deadline_at = now() - interval '1 s'")
+    await driver.store.sweep()
+    await driver.set(job_id, "unknown_since = now() - interval '51 min'")
+    await driver.store.sweep()
+    assert (await driver.row(job_id))["error_code"] == "outcome_unknown"
+
+
+async def test_an_answer_to_an_unknown_create_whose_prediction_a_twin_has_is_taken(driver):
+    twin, job_id = await driver.reach(State.SUBMITTED), await driver.reach(State.UNKNOWN)
+    theirs = (await driver.row(twin))["prediction_id"]
+    assert (await driver.apply(job_id, "created", prediction_ids=theirs))["result"] == "taken"
+    assert (await driver.row(job_id))["state"] == "unknown"

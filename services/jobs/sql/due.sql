@@ -2,7 +2,7 @@
 -- Each tenant is entered by one step down an index, so a million waiting rows of one cost the others nothing.
 lane AS MATERIALIZED (
     SELECT l.name, l.creates_per_minute AS rate, coalesce(l.paused_until > now(), false) AS paused,
-        least(greatest(1, l.creates_per_minute / 6.0), l.create_tokens + l.creates_per_minute / 60.0 * greatest(0, extract(
+        least(greatest(1, l.creates_per_minute / 20.0), l.create_tokens + l.creates_per_minute / 60.0 * greatest(0, extract(
             epoch FROM now() - greatest(l.creates_refilled_at, coalesce(l.paused_until, '-infinity'))))) AS tokens
     FROM lanes l WHERE l.name = 'default' {lane_lock}
 ),
@@ -14,7 +14,7 @@ tenants_waiting (tenant_id) AS (
     FROM tenants_waiting t WHERE t.tenant_id IS NOT NULL
 ),
 due_creates AS (
-    SELECT n.id, row_number() OVER (PARTITION BY t.tenant_id ORDER BY n.priority DESC, n.next_dispatch_at) AS place, n.next_dispatch_at
+    SELECT n.id, row_number() OVER (PARTITION BY t.tenant_id ORDER BY n.priority DESC, n.next_dispatch_at) AS place
     FROM tenants_waiting t CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.next_dispatch_at FROM jobs j
         WHERE j.lane = 'default' AND j.state = 'queued' AND j.tenant_id = t.tenant_id AND j.next_dispatch_at <= now()
@@ -28,8 +28,12 @@ due_unattended AS (
     ORDER BY j.next_dispatch_at LIMIT {unattended}
 ),
 due AS MATERIALIZED (
-    SELECT j.id, j.state, j.request_id FROM jobs j
-    WHERE j.id IN (SELECT id FROM due_unattended UNION ALL (SELECT id FROM due_creates ORDER BY place, next_dispatch_at LIMIT {limit}))
-        AND j.next_dispatch_at <= now() AND j.lease_worker IS NULL
-    FOR UPDATE SKIP LOCKED
+    SELECT j.id, j.state, j.request_id, n.turn FROM (
+        SELECT id, 0 AS turn FROM due_unattended
+        UNION ALL
+        -- Chance decides between equal places: with one token at a time the first place is all that there is.
+        (SELECT id, row_number() OVER (ORDER BY place, random()) FROM due_creates ORDER BY 2 LIMIT {limit})
+    ) n JOIN jobs j ON j.id = n.id
+    WHERE j.next_dispatch_at <= now() AND j.lease_worker IS NULL
+    FOR UPDATE OF j SKIP LOCKED
 ),

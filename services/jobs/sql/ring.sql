@@ -9,7 +9,7 @@ allowed AS MATERIALIZED (
     FROM lane
 ),
 chosen AS (
-    SELECT d.id, row_number() OVER (PARTITION BY d.state = 'queued') AS n, d.state FROM due d
+    SELECT d.id, row_number() OVER (PARTITION BY d.state = 'queued' ORDER BY d.turn) AS n, d.state FROM due d
 ),
 rung AS (
     UPDATE jobs j SET rings = least(10, j.rings + 1), next_dispatch_at = now() + make_interval(secs => {ring}) * power(2, least(j.rings, 5))

@@ -38,7 +38,7 @@ chosen AS MATERIALIZED (
     FROM facts f
     JOIN held h ON h.id = f.job_id
     JOIN rules r ON r.source = h.state AND r.verb = CASE
-        WHEN f.verb = 'intend' AND h.cancel_requested_at IS NOT NULL THEN 'decline'
+        WHEN f.verb = 'intend' AND (h.cancel_requested_at IS NOT NULL OR h.deadline_at <= now()) THEN 'decline'
         WHEN f.verb = 'created' AND f.bindable IS NULL THEN 'taken'
         -- A match proves nothing before the intent's POST can no longer be on its way: until then it may be a twin's.
         WHEN f.verb = 'found' AND f.bindable IS NOT NULL AND NOT f.settled THEN 'look_again'
@@ -72,18 +72,19 @@ decided AS MATERIALIZED (
             ELSE c.wish
         END AS target,
         CASE
-            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'deadline_exceeded'
-            WHEN c.rule = 'expire' AND c.wish = 'queued' THEN 'crash_loop'
-            WHEN c.rule = 'canceled' THEN coalesce(c.code, 'provider_timeout')
             WHEN c.rule = 'outcome_unknown' THEN 'outcome_unknown'
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'deadline_exceeded'
+            WHEN c.rule = 'expire' AND c.wish = 'queued' AND h.claims >= {max_claims} THEN 'crash_loop'
+            WHEN c.rule = 'canceled' THEN coalesce(c.code, 'provider_timeout')
             WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.code, h.error_code)
         END AS failure_code,
         CASE
-            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'The job''s deadline passed before it was finished.'
-            WHEN c.rule = 'expire' AND c.wish = 'queued' THEN 'Generators died while they held this job, again and again.'
-            WHEN c.rule = 'canceled' THEN coalesce(c.message, 'Replicate canceled the prediction: it reached its time limit.')
             WHEN c.rule = 'outcome_unknown' THEN
                 'It could not be found out whether the prediction was created; to spare a second payment it was not repeated.'
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'The job''s deadline passed before it was finished.'
+            WHEN c.rule = 'expire' AND c.wish = 'queued' AND h.claims >= {max_claims} THEN
+                'Generators died while they held this job, again and again.'
+            WHEN c.rule = 'canceled' THEN coalesce(c.message, 'Replicate canceled the prediction: it reached its time limit.')
             WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.message, h.error_message)
         END AS failure_message
     FROM chosen c JOIN held h ON h.id = c.job_id
@@ -129,8 +130,8 @@ written AS (
         cancel_reason = CASE d.rule WHEN 'cancel' THEN 'canceled' WHEN 'give_up' THEN 'deadline_exceeded' ELSE j.cancel_reason END,
         outputs = coalesce(d.outputs, j.outputs),
         media_path = coalesce(d.outputs -> 0 ->> 'object_key', j.media_path),
-        error_code = CASE WHEN d.target IN ('succeeded', 'canceled') THEN NULL ELSE coalesce(d.failure_code, j.error_code) END,
-        error_message = CASE WHEN d.target IN ('succeeded', 'canceled') THEN NULL ELSE coalesce(d.failure_message, j.error_message) END,
+        error_code = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule = 'claim' THEN NULL ELSE coalesce(d.failure_code, j.error_code) END,
+        error_message = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule = 'claim' THEN NULL ELSE coalesce(d.failure_message, j.error_message) END,
         started_at = CASE WHEN d.rule = 'claim' THEN coalesce(j.started_at, now()) ELSE j.started_at END,
         finished_at = CASE WHEN d.target IN ('succeeded', 'failed', 'canceled') THEN now() END
     FROM decided d
@@ -170,27 +171,31 @@ submissions_written AS (
         error_message = coalesce(d.message, s.error_message),
         predict_seconds = coalesce(d.predict_seconds, s.predict_seconds),
         finished_at = CASE WHEN d.submission IN ('created', 'unknown') THEN s.finished_at ELSE now() END
-    FROM decided d JOIN held h ON h.id = d.job_id
+    FROM decided d JOIN held h ON h.id = d.job_id JOIN written w ON w.id = d.job_id
     WHERE d.submission IS NOT NULL AND s.intent_id = h.intent_id
 ),
 pauses AS (
     SELECT h.lane, bool_or(d.rule = 'account') AS account, max(d.delay) AS asked, max(d.code) AS code,
         bool_or(d.rule IN ('account', 'rate_limit')) AS paused
-    FROM decided d JOIN held h ON h.id = d.job_id
+    FROM decided d JOIN written h ON h.id = d.job_id
     WHERE d.rule IN ('account', 'rate_limit', 'created') GROUP BY h.lane
 ),
 lanes_written AS (
     UPDATE lanes l SET
         paused_until = CASE WHEN p.paused THEN greatest(l.paused_until, now() + make_interval(secs => greatest(
             coalesce(p.asked, 0),
-            CASE WHEN p.account THEN least({pause_limit}, {pause} * power(2, least(10, l.pauses))) ELSE 2 * {time_scale} END
+            CASE WHEN NOT p.account THEN 2 * {time_scale}
+                WHEN n.account THEN 0 -- the refusals of one pause do not make it longer
+                ELSE least({pause_limit}, {pause} * power(2, least(10, l.pauses))) END
         ))) ELSE l.paused_until END,
-        paused_reason = CASE WHEN p.account THEN p.code WHEN p.paused THEN 'rate_limit' ELSE l.paused_reason END,
+        paused_reason = CASE WHEN p.account THEN p.code WHEN p.paused AND NOT n.account THEN 'rate_limit' ELSE l.paused_reason END,
         -- After a pause one create goes first, and more follow at the lane's rate.
         create_tokens = CASE WHEN p.paused THEN 1 ELSE l.create_tokens END,
-        pauses = CASE WHEN p.paused THEN l.pauses + 1 ELSE 0 END
-    FROM pauses p
-    WHERE l.name = p.lane AND CASE WHEN p.paused THEN l.paused_until IS NULL OR l.paused_until <= now() ELSE l.pauses > 0 END
+        pauses = CASE WHEN p.account AND NOT n.account THEN l.pauses + 1 WHEN p.paused OR n.account THEN l.pauses ELSE 0 END
+    FROM pauses p JOIN LATERAL (
+        SELECT coalesce(o.paused_until > now() AND o.paused_reason <> 'rate_limit', false) AS account FROM lanes o WHERE o.name = p.lane
+    ) n ON true
+    WHERE l.name = p.lane AND (p.paused OR l.pauses > 0)
 )
 SELECT f.ord,
     CASE
@@ -203,7 +208,7 @@ SELECT f.ord,
         WHEN f.verb = 'intend' AND h.intent_id = f.intent_id AND h.state = 'submitting' AND h.epoch = f.epoch THEN 'ok'
         WHEN f.verb = 'created' AND h.intent_id = f.intent_id AND h.prediction_id = f.prediction_ids AND h.state = 'submitted'
             THEN CASE WHEN h.epoch = f.epoch AND h.lease_worker IS NOT DISTINCT FROM f.worker THEN 'ok' ELSE 'not_holder' END
-        WHEN f.verb = 'found' AND h.epoch = f.epoch AND h.state = 'submitted' THEN 'ok'
+        WHEN f.verb = 'found' AND h.epoch = f.epoch AND h.state = 'submitted' AND h.lease_worker = f.worker THEN 'ok'
         WHEN f.verb = 'lost' AND h.intent_id = f.intent_id AND h.state = 'unknown' THEN 'ok'
         WHEN f.verb IN ('reject', 'rate_limit', 'not_sent', 'account') AND EXISTS (
             SELECT FROM submissions s WHERE s.intent_id = f.intent_id AND s.state IN ('refused', 'not_sent')) THEN 'ok'
@@ -213,7 +218,10 @@ SELECT f.ord,
                 AND s.state IN ('failed', 'aborted', 'canceled')) THEN 'ok'
         WHEN f.verb = 'release' AND h.epoch = f.epoch AND h.lease_worker IS NULL AND h.finished_at IS NULL THEN 'ok'
         WHEN f.verb = 'cancel' AND (h.state = 'canceled' OR h.cancel_requested_at IS NOT NULL AND h.finished_at IS NULL) THEN 'ok'
-        WHEN o.intent_id IS NOT NULL THEN 'orphan'
+        WHEN f.verb = 'created' AND f.bindable IS NULL AND h.intent_id = f.intent_id AND h.state = 'unknown' THEN 'taken'
+        WHEN o.intent_id IS NOT NULL OR f.verb = 'created' AND EXISTS (
+            SELECT FROM submissions s WHERE s.intent_id = f.intent_id AND s.state = 'orphan_canceled'
+                AND s.prediction_id = f.prediction_ids) THEN 'orphan'
         ELSE 'stale'
     END AS result,
     f.job_id, f.verb,

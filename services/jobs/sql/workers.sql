@@ -16,7 +16,7 @@ lane AS MATERIALIZED (
     SELECT name, reads_per_minute AS rate,
         least(reads_per_minute / 6.0, read_tokens + reads_per_minute / 60.0 * extract(epoch FROM now() - reads_refilled_at)) AS tokens,
         (SELECT greatest(1, count(*)) FROM workers WHERE heartbeat_at > now() - make_interval(secs => $7)) AS live
-    FROM lanes WHERE name = 'default' FOR UPDATE
+    FROM lanes WHERE name = 'default' FOR NO KEY UPDATE
 ),
 wanted AS (
     SELECT i.id, CASE WHEN l.rate = 0 THEN i.reads

@@ -152,7 +152,7 @@ CREATE TABLE submissions (
 -- A prediction belongs to one intent, and a paid attempt to one submission.
 CREATE UNIQUE INDEX submissions_prediction ON submissions (lane, prediction_id) WHERE prediction_id IS NOT NULL;
 CREATE UNIQUE INDEX submissions_attempt ON submissions (job_id, attempt)
-    WHERE state NOT IN ('refused', 'not_sent', 'not_created', 'aborted');
+    WHERE state NOT IN ('refused', 'not_sent', 'not_created', 'aborted', 'orphan_canceled');
 CREATE INDEX submissions_by_job ON submissions (job_id, created_at);
 
 -- The history, append only.
