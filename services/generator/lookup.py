@@ -124,10 +124,15 @@ _VERSION = re.compile(r"[0-9a-f]{64}")
 
 def same_model(model: str, item: Prediction) -> bool:
     """Whether a prediction is of the model that was sent: by its name, by its version, or by both where both were given."""
-    if _VERSION.fullmatch(model):
-        return item.get("version") == model
-    name, _, version = model.partition(":")
-    return item.get("model") == name and (not version or item.get("version") == version)
+    sent = model.lower()  # Replicate names a model as its owner writes it, however it was asked for
+    if _VERSION.fullmatch(sent):
+        return _lower(item.get("version")) == sent
+    name, _, version = sent.partition(":")
+    return _lower(item.get("model")) == name and (not version or _lower(item.get("version")) == version)
+
+
+def _lower(value: Any) -> str | None:
+    return value.lower() if isinstance(value, str) else None
 
 
 def same_input(ours: Any, theirs: Any) -> bool:

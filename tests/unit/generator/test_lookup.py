@@ -72,9 +72,15 @@ VERSION, OTHER = "a" * 64, "b" * 64
         (f"o/n:{VERSION}", {"model": "o/n", "version": VERSION}, True),
         (f"o/n:{VERSION}", {"model": "o/n", "version": OTHER}, False),
         (f"o/n:{VERSION}", {"model": "o/m", "version": VERSION}, False),
+        ("O/Name", {"model": "o/name", "version": "hidden"}, True),
+        ("o/name", {"model": "O/Name", "version": "hidden"}, True),
+        (VERSION.upper(), {"model": "o/n", "version": VERSION}, True),
+        (f"O/N:{VERSION.upper()}", {"model": "o/n", "version": VERSION}, True),
+        (f"O/N:{VERSION.upper()}", {"model": "o/n", "version": OTHER}, False),
+        ("o/n", {"model": None}, False),
     ],
 )
-def test_a_model_is_matched_by_its_name_its_version_or_both(model: str, item: dict[str, Any], same: bool) -> None:
+def test_a_model_is_matched_by_its_name_its_version_or_both_in_any_case(model: str, item: dict[str, Any], same: bool) -> None:
     assert same_model(model, item) is same
 
 
