@@ -23,6 +23,9 @@ log = structlog.get_logger()
 CLAIM_SECONDS = 10.0
 """How long one claim may take."""
 
+JOBS_AT_ONCE = 100
+"""How many jobs one claim asks for; one bell's jobs more at most. The answer, with every job's input, must fit into a message."""
+
 HOLD_SECONDS = 30.0
 """How long a message is held while jobs cannot be reached; it goes back to the queue after that."""
 
@@ -48,7 +51,7 @@ class Claims:
                 await self._wait(self._leash.timing.silence_seconds)
                 for bell in self._bells.stale(self._leash.timing.silence_seconds):
                     await bell.give_back()  # another generator may have a slot
-            elif bells := self._bells.take(self._worker.free):
+            elif bells := self._bells.take(min(self._worker.free, JOBS_AT_ONCE)):
                 await to_its_end(self._claim_named(bells))
             elif self._more_due or time.monotonic() >= self._ask_at:
                 await to_its_end(self._claim_due())
@@ -72,8 +75,8 @@ class Claims:
                 await bell.acknowledge()
 
     async def _claim_due(self) -> None:
-        """Claims whatever is due. Where that fills every free slot there is more, and the next free slot asks again at once."""
-        slots = self._worker.free
+        """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""
+        slots = min(self._worker.free, JOBS_AT_ONCE)
         try:
             grants = await self._claim([], slots)
         except grpc.aio.AioRpcError as error:

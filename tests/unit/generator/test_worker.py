@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from generator.bells import Bells
-from generator.claims import Claims
+from generator.claims import JOBS_AT_ONCE, Claims
 from generator.held import Held
 from generator.outcomes import Created
 from generator.run_job import run_job
@@ -39,13 +39,13 @@ class Message:
 
 
 class Office:
-    """A worker with two slots, its bells and its loop of claims; its jobs last until they are told to end."""
+    """A worker with two slots or more, its bells and its loop of claims; its jobs last until they are told to end."""
 
-    def __init__(self, on: Bench) -> None:
+    def __init__(self, on: Bench, slots: int = 2) -> None:
         self.on = on
         self.begun: list[Held] = []
         self.end = asyncio.Event()
-        self.worker = Worker(on.client, on.leash, on.budget, on.bucket, 2, self.run)
+        self.worker = Worker(on.client, on.leash, on.budget, on.bucket, slots, self.run)
         self.bells = Bells(self.worker.changed)
         self.claims = Claims(on.client, self.worker, self.bells, on.bucket, on.leash)
         self.claiming = asyncio.create_task(self.claims.run())
@@ -124,6 +124,22 @@ async def test_in_silence_whatever_is_due_is_claimed_and_at_once_where_there_was
     await until(lambda: len(office.begun) == 5)
     assert [(list(claim.job_ids), claim.slots) for claim in office.on.jobs.claims[:1]] == [([], 2)]
     assert time.monotonic() - began < 2 * 1.2 * TIMING.silence_seconds  # one silence, not one for each claim
+
+
+async def test_one_claim_asks_for_no_more_than_fits_into_its_answer() -> None:
+    async with bench() as on:
+        on.jobs.due = [grant(job_id=f"due-{number}") for number in range(120)]
+        office, began = Office(on, slots=500), time.monotonic()
+        await until(lambda: len(office.begun) == 120)
+        assert time.monotonic() - began < 0.8 * TIMING.silence_seconds  # as many as were asked for: the next claim is at once
+        assert [claim.slots for claim in on.jobs.claims][:2] == [JOBS_AT_ONCE, JOBS_AT_ONCE]
+        on.jobs.claims.clear()
+        for message in range(16):
+            await office.ring(*(f"job-{message}-{number}" for number in range(20)))
+        await until(lambda: sum(len(claim.job_ids) for claim in on.jobs.claims) == 320)
+        assert max(len(claim.job_ids) for claim in on.jobs.claims) == JOBS_AT_ONCE
+        office.claiming.cancel()
+        await asyncio.gather(office.claiming, return_exceptions=True)
 
 
 async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earlier(office: Office) -> None:
