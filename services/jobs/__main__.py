@@ -86,6 +86,7 @@ async def serve(settings: Settings) -> int:
                 worker_authenticator(settings.worker_token.get_secret_value()),
             )
         )
+        stack.callback(watcher.stop)
         life.spawn(bell.run(), "bell")
         life.spawn(relay.run(), "relay")
         life.spawn(watcher.run(), "watcher")

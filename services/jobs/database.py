@@ -4,6 +4,8 @@ Hot statements run on raw asyncpg inside SQLAlchemy's pool: one statement is one
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -42,6 +44,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_recycle=300,
+            hide_parameters=True,  # an error's text would hold prompts
             connect_args={
                 "timeout": 5,
                 "command_timeout": 30,
@@ -80,9 +83,9 @@ class Database:
                         if state not in REPEATABLE or attempt == 4:
                             raise
                         log.info("database.repeated", sqlstate=state)
-                    except (asyncpg.InterfaceError, TimeoutError, OSError) as error:
+                    except (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError) as error:
                         raise await self._lost(connection) from error
-            except (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.CannotConnectNowError) as error:
+            except (OSError, TimeoutError, PoolTimeout, DBAPIError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 raise _away() from error
             except asyncpg.PostgresError as error:  # while connecting
                 if (error.sqlstate or "").startswith((*DISCONNECTS, "53300")):
@@ -90,6 +93,19 @@ class Database:
                 raise
             await asyncio.sleep(0.01 * (attempt + 1))
         raise AssertionError("unreachable")
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for SQLAlchemy's own statements. Raises AppError UNAVAILABLE where the database is away."""
+        try:
+            async with self.engine.connect() as connection:
+                yield connection
+        except (OSError, TimeoutError, PoolTimeout) as error:
+            raise _away() from error
+        except DBAPIError as error:
+            if error.connection_invalidated or (getattr(error.orig, "sqlstate", None) or "").startswith((*DISCONNECTS, *OVERLOADS)):
+                raise _away() from error
+            raise
 
     async def _lost(self, connection: AsyncConnection) -> AppError:
         """Drops the connection, and with it all that wait in the pool: whatever ended this one has ended them, too."""

@@ -9,7 +9,7 @@ import grpc
 import uuid_utils.compat as uuid_utils
 
 from chassis.batching import Batcher
-from chassis.errors import AppError, FieldViolation, invalid_argument, to_status
+from chassis.errors import AppError, FieldViolation, invalid_argument, to_status, unavailable
 from chassis.rpc import REQUEST_ID, caller
 from jobs import access, specs
 from jobs.acceptance import Acceptance, Accepted
@@ -18,6 +18,7 @@ from jobs.keys import Tenant
 from jobs.listing import list_page
 from jobs.relay import Relay
 from jobs.settings import Settings
+from jobs.states import STATUS, State
 from jobs.store import NewJob, Report, Store
 from jobs.views import job_view
 from jobs.watcher import Watcher
@@ -102,8 +103,8 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
             request=specs.stored_request(spec),
             priority=spec.priority,
             deadline=float(spec.deadline_seconds or self._settings.deadline_seconds),
-            request_id=request_id or None,
-            traceparent=traceparent or None,
+            request_id=request_id if specs.TRACE_ID.fullmatch(request_id) else None,
+            traceparent=traceparent if specs.TRACE_ID.fullmatch(traceparent) else None,
         )
         accepted: Accepted = await self._acceptance.accept(owner, job)
         return jobs_pb2.CreateJobResponse(job=await self._read(owner, accepted.job_id), repeated=accepted.repeated)
@@ -123,7 +124,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     async def ListJobs(self, request: jobs_pb2.ListJobsRequest, context: Context) -> jobs_pb2.ListJobsResponse:
         """Reads one page."""
         owner = tenant()
-        ids, token = await list_page(self._database.engine, owner, request)
+        ids, token = await list_page(self._database, owner, request)
         found = await asyncio.gather(*[self._reads.submit((owner, job_id)) for job_id in ids])
         page = jobs_pb2.ListJobsResponse(jobs=[job for job in found if job is not None], next_page_token=token)
         for job in page.jobs:
@@ -136,7 +137,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         await self._read(owner, job_id)  # before the write: another tenant's job is no job
         row = await self._cancels.submit(Report(job_id, "cancel", actor="client"))
         if row["result"] == "stale":
-            message = f"The job is {row['state']} and keeps that state."
+            message = f"The job is {STATUS[State(row['state'])]}, and stays so."
             raise AppError(grpc.StatusCode.FAILED_PRECONDITION, "JOB_FINISHED", message)
         self._relay.wake()
         return jobs_pb2.CancelJobResponse(job=await self._read(owner, job_id))
@@ -147,6 +148,8 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         sent = request.after_version
         with self._watcher.watching(job_id, sent) as watch:
             while True:
+                if self._watcher.stopping:
+                    raise unavailable("This instance of the service ends; watch again.")
                 watch.changed.clear()
                 job = await self._read(owner, job_id)
                 if job.version > sent:

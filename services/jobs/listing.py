@@ -9,23 +9,19 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, func, literal, select, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chassis.errors import FieldViolation, invalid_argument
+from jobs.database import Database
 from jobs.keys import Tenant
+from jobs.specs import MODEL
 from jobs.tables import jobs
+from jobs.views import STATUSES
 from mediagen.jobs.v1 import jobs_pb2
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 200
 
-STATUS_NAMES = {
-    jobs_pb2.JOB_STATUS_PENDING: "pending",
-    jobs_pb2.JOB_STATUS_PROCESSING: "processing",
-    jobs_pb2.JOB_STATUS_COMPLETED: "completed",
-    jobs_pb2.JOB_STATUS_FAILED: "failed",
-    jobs_pb2.JOB_STATUS_CANCELED: "canceled",
-}
+STATUS_NAMES = {number: name for name, number in STATUSES.items()}
 
 
 class Position(NamedTuple):
@@ -35,16 +31,21 @@ class Position(NamedTuple):
     id: UUID
 
 
-async def list_page(engine: AsyncEngine, tenant: Tenant, request: jobs_pb2.ListJobsRequest) -> tuple[list[UUID], str]:
+async def list_page(database: Database, tenant: Tenant, request: jobs_pb2.ListJobsRequest) -> tuple[list[UUID], str]:
     """The ids of one page in their order, and the next page's token. Raises INVALID_ARGUMENT that names the field."""
     size = request.page_size or DEFAULT_SIZE
     if not 1 <= size <= MAX_SIZE:
         raise invalid_argument([FieldViolation("page_size", f"must be from 1 to {MAX_SIZE}")])
     if any(status not in STATUS_NAMES for status in request.statuses):
         raise invalid_argument([FieldViolation("statuses", "must be pending, processing, completed, failed or canceled")])
+    if request.model and not MODEL.fullmatch(request.model):
+        raise invalid_argument([FieldViolation("model", "must be owner/name, owner/name:version, or a version")])
+    for field in ("created_after", "created_before"):
+        if not -62_135_596_800 <= getattr(request, field).seconds <= 253_402_300_799:
+            raise invalid_argument([FieldViolation(field, "must be a time of the years 1 to 9999")])
     filters = _fingerprint(request)
     after = _parse(request.page_token, tenant, filters) if request.page_token else None
-    async with engine.connect() as connection:
+    async with database.connected() as connection:
         rows = [Position(row.created_at, row.id) for row in await connection.execute(page_query(tenant, request, after, size + 1))]
     token = _token(rows[size - 1], tenant, filters) if len(rows) > size else ""
     return [row.id for row in rows[:size]], token

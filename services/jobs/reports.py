@@ -1,5 +1,6 @@
 """What generators report, from messages of worker.proto to rows of the one statement that writes states."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ LOOKUPS = {
     pb.LOOKUP_OUTCOME_UNREADABLE: "unreadable",
 }
 
+MAX_DELAY = 86_400.0
 MAX_MESSAGE = 4000
 """Characters of an error message that are kept."""
 
@@ -51,16 +53,16 @@ def refusal(one: pb.Refusal, worker: UUID) -> Report:
         worker,
         _verb(REFUSALS, one.kind),
         intent_id=parse_uuid(one.intent_id, "intent_id"),
-        delay=one.retry_after_seconds or None,
-        code=_storable(one.error_code),
-        message=_storable(one.error_message),
+        delay=_delay(one.retry_after_seconds),
+        code=storable(one.error_code),
+        message=storable(one.error_message),
         http_status=one.http_status or None,
     )
 
 
 def lost(one: pb.UnknownCreate, worker: UUID) -> Report:
     """submitting → unknown."""
-    return _report(one, worker, "lost", intent_id=parse_uuid(one.intent_id, "intent_id"), message=_storable(one.reason))
+    return _report(one, worker, "lost", intent_id=parse_uuid(one.intent_id, "intent_id"), message=storable(one.reason))
 
 
 def lookup(one: pb.Lookup, worker: UUID) -> Report:
@@ -88,8 +90,8 @@ def failure(one: pb.Failure, worker: UUID) -> Report:
         worker,
         _verb(FAILURES, one.kind),
         prediction_ids=_prediction_id(one.prediction_id),
-        code=_storable(one.error_code),
-        message=_storable(one.error_message),
+        code=storable(one.error_code),
+        message=storable(one.error_message),
         outputs=_outputs(one.outputs) if one.outputs else None,
         predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
     )
@@ -97,7 +99,7 @@ def failure(one: pb.Failure, worker: UUID) -> Report:
 
 def release(one: pb.Released, worker: UUID) -> Report:
     """claimed → queued; submitted and unknown stay, unleased."""
-    return _report(one, worker, "release", delay=max(0.0, one.delay_seconds), code=_storable(one.reason))
+    return _report(one, worker, "release", delay=_delay(one.delay_seconds), code=storable(one.reason))
 
 
 def parse_uuid(text: str, field: str) -> UUID:
@@ -119,9 +121,14 @@ def _outputs(outputs: Iterable[pb.StoredOutput]) -> str:
     return orjson.dumps(kept).decode().replace("\\u0000", "")  # PostgreSQL keeps no such character
 
 
-def _storable(text: str) -> str | None:
+def storable(text: str, limit: int = MAX_MESSAGE) -> str | None:
     """The text as a row can keep it: PostgreSQL has no character U+0000, and nobody reads more than this."""
-    return text.replace("\0", "")[:MAX_MESSAGE] or None
+    return text.replace("\0", "")[:limit] or None
+
+
+def _delay(seconds: float) -> float | None:
+    """A rest that was asked for, of at most a day; None where none was."""
+    return min(max(0.0, seconds), MAX_DELAY) if math.isfinite(seconds) and seconds else None
 
 
 def _prediction_id(text: str) -> str:

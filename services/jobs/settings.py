@@ -2,12 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AmqpDsn, Field, PostgresDsn, SecretStr, UrlConstraints
+from pydantic import AfterValidator, AmqpDsn, Field, PostgresDsn, SecretStr, UrlConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.settings import HostPort, Listen
 
 DatabaseUrl = Annotated[PostgresDsn, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
+
+
+def _long_enough(token: SecretStr) -> SecretStr:
+    if len(token.get_secret_value()) < 16:
+        raise ValueError("must have at least 16 characters")
+    return token
 
 
 class DatabaseSettings(BaseSettings):
@@ -31,7 +37,7 @@ class Settings(DatabaseSettings):
     """WorkerService, for generators only: never route it."""
     metrics_listen: Listen = HostPort("127.0.0.1", 9101)
     """/metrics, /livez and /readyz."""
-    worker_token: SecretStr = Field(min_length=16)
+    worker_token: Annotated[SecretStr, AfterValidator(_long_enough)]
     """The secret that generators show; at least 16 characters."""
     auth: Literal["keys", "none"] = "keys"
     """`none` lets everybody in as the tenant `default`: for one machine of your own only."""

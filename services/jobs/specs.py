@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from decimal import Decimal
 from uuid import UUID
 
 import orjson
@@ -12,6 +13,8 @@ from mediagen.jobs.v1 import jobs_pb2
 
 MAX_PROMPT = 32_768
 MAX_PARAMETERS_BYTES = 131_072
+MAX_DEPTH = 32
+MAX_EXPONENT = 30
 MAX_PRIORITY = 10
 MAX_METADATA = 16
 DEADLINE_SECONDS = (5, 604_800)
@@ -19,6 +22,9 @@ DEADLINE_SECONDS = (5, 604_800)
 _PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
 MODEL = re.compile(rf"(?:{_PART}/{_PART}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})", re.IGNORECASE)
 """`owner/name`, `owner/name:version` or a version alone, as Replicate's create takes them."""
+
+TRACE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""What an x-request-id or a traceparent is kept as; anything else is left out of the row."""
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{0,255}")
 
@@ -66,22 +72,30 @@ def _wrong_parameters(parameters: str) -> str | None:
     if not parameters:
         return None
     try:
-        value = orjson.loads(parameters)
-    except orjson.JSONDecodeError as error:
+        orjson.loads(parameters)  # strict: no NaN, no lone surrogates, no endless nesting
+        numbers: list[str] = []
+        value = json.loads(parameters, parse_float=numbers.append)
+    except (ValueError, RecursionError) as error:
         return f"must be a JSON object: {error}"
     if not isinstance(value, dict):
         return "must be a JSON object"
     if "prompt" in value:
         return "must not contain `prompt`: the prompt is a field of its own"
-    return "must not contain the character U+0000" if _holds_nul(value) else None
+    # PostgreSQL writes numbers out: 1e-16000 would become 16,000 digits, in every answer that holds it.
+    if any(abs(Decimal(number).adjusted()) > MAX_EXPONENT for number in numbers):
+        return f"must not contain numbers beyond 1e{MAX_EXPONENT}, or closer to 0 than 1e-{MAX_EXPONENT}"
+    return _wrong_value(value, MAX_DEPTH)
 
 
-def _holds_nul(value: object) -> bool:
+def _wrong_value(value: object, depth: int) -> str | None:
+    if depth == 0:
+        return f"must be nested at most {MAX_DEPTH} deep"
     if isinstance(value, str):
-        return "\0" in value
+        return "must not contain the character U+0000" if "\0" in value else None
+    parts = value if isinstance(value, list) else []
     if isinstance(value, dict):
-        return any(_holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_holds_nul(part) for part in value)
+        parts = [part for pair in value.items() for part in pair]
+    return next((wrong for part in parts if (wrong := _wrong_value(part, depth - 1))), None)
 
 
 def _wrong_metadata(spec: jobs_pb2.JobSpec) -> str | None:

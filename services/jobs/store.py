@@ -172,6 +172,7 @@ class Store:
             lease=timing.lease,
             ring=timing.ring,
         )
+        self._claimed_before = _sql("claimed_before")
         self._create = _sql("create")
         self._get = _sql("get")
         self._heartbeat = _sql("heartbeat")
@@ -196,7 +197,10 @@ class Store:
         return [by_job.get(report.job_id, STALE) for report in reports]
 
     async def claim(self, calls: Sequence[ClaimCall]) -> list[list[asyncpg.Record]]:
-        """Leases named jobs to the workers that named them, in one statement, and returns the granted rows of each call."""
+        """Leases named jobs to the workers that named them, in one statement, and returns the granted rows of each call.
+
+        What a worker was granted before and has done nothing with is granted again as it was: the answer may have been lost.
+        """
         asked: dict[UUID, int] = {}
         for number, call in enumerate(calls):
             for job_id in call.job_ids:
@@ -214,6 +218,11 @@ class Store:
         granted: list[list[asyncpg.Record]] = [[] for _ in calls]
         for row in rows:
             if row["result"] == "ok":
+                granted[asked[row["job_id"]]].append(row)
+        left = set(ids) - {row["job_id"] for rows in granted for row in rows}
+        if left:
+            again = await self._database.fetch(self._claimed_before, [calls[asked[job_id]].worker for job_id in left], list(left))
+            for row in again:
                 granted[asked[row["job_id"]]].append(row)
         return granted
 

@@ -32,6 +32,7 @@ class Watcher:
         self._database = database
         self._watches: dict[UUID, set[Watch]] = {}
         self._someone = asyncio.Event()
+        self.stopping = False
 
     @contextlib.contextmanager
     def watching(self, job_id: UUID, version: int) -> Iterator[Watch]:
@@ -46,6 +47,13 @@ class Watcher:
             watches.discard(watch)
             if not watches:
                 del self._watches[job_id]
+
+    def stop(self) -> None:
+        """Wakes every watcher to see that the service ends: an open watch would hold its end up."""
+        self.stopping = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.changed.set()
 
     async def run(self) -> None:
         """Looks for ever; while the database is away watchers only wait."""

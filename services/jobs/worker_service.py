@@ -23,6 +23,10 @@ from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
 log = structlog.get_logger()
 
 MAX_BATCH = 1000
+MAX_GRANTS = 128
+"""Jobs that one claim is answered with: the largest of them together stay within one message."""
+
+MAX_STATUS = 40
 LOOK_AGAIN_SECONDS = 0.5
 
 Message = TypeVar("Message")
@@ -72,11 +76,12 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         worker = parse_uuid(request.worker_id, "worker_id")
         if not 1 <= request.slots <= MAX_BATCH:
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
+        slots = min(request.slots, MAX_GRANTS)
         if request.job_ids:
             ids = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
-            rows = await self._claims.submit(ClaimCall(worker, ids, request.slots, request.no_creates))
+            rows = await self._claims.submit(ClaimCall(worker, ids, slots, request.no_creates))
         else:
-            rows = await self._store.claim_due(worker, request.slots, request.no_creates)
+            rows = await self._store.claim_due(worker, slots, request.no_creates)
         for row in rows:
             log.info("job.claimed", job_id=str(row["job_id"]), request_id=row["request_id"], epoch=row["epoch"], mode=row["verb"])
         self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
@@ -91,7 +96,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                 parse_uuid(job.job_id, "held.job_id"),
                 job.epoch,
                 job.progress if job.HasField("progress") else None,
-                job.provider_status or None,
+                reports.storable(job.provider_status, MAX_STATUS),
             )
             for job in request.held
         ]

@@ -242,3 +242,12 @@ async def test_a_create_is_accepted_while_a_claim_holds_the_lane(driver):
         async with asyncio.timeout(2):
             await driver.add()
         await transaction.rollback()
+
+
+async def test_a_claim_whose_answer_was_lost_is_answered_again_with_the_same_grant(driver):
+    job_id = await driver.add()
+    first, again = await driver.claim(job_id), await driver.claim(job_id)
+    assert (again["epoch"], again["input"], again["verb"]) == (first["epoch"], first["input"], "claim")
+    assert await driver.claim(job_id, uuid4()) is None
+    await driver.apply(job_id, "intend")
+    assert await driver.claim(job_id) is None

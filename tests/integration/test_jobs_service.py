@@ -98,6 +98,10 @@ BAD_SPECS = [
     ("parameters", {"parameters": '{"a": [{"b\\u0000": 1}]}'}),
     ("parameters", {"parameters": '{"a": "\\ud800"}'}),
     ("parameters", {"parameters": '{"a": 1e999999}'}),
+    ("parameters", {"parameters": '{"a": [1e-16000]}'}),
+    ("parameters", {"parameters": '{"a": 1e-400}'}),
+    ("parameters", {"parameters": '{"a": ' + "[" * 1000 + "]" * 1000 + "}"}),
+    ("parameters", {"parameters": '{"a": ' + "[" * 40 + "]" * 40 + "}"}),
     ("parameters", {"parameters": '{"a": "' + "x" * 140_000 + '"}'}),
     ("priority", {"priority": 11}),
     ("deadline_seconds", {"deadline_seconds": 1}),
@@ -390,3 +394,28 @@ async def test_after_the_database_dropped_every_connection_one_call_fails_at_mos
     async with asyncio.timeout(10):  # the sweeper lives
         while (await service.driver.row(UUID(job.id)))["state"] != "queued":
             await asyncio.sleep(0.1)
+
+
+async def test_lists_name_what_is_wrong_with_their_filters(service):
+    late = jobs_pb2.ListJobsRequest()
+    late.created_after.seconds = 10**14
+    for field, request in (("model", jobs_pb2.ListJobsRequest(model="a\0b")), ("created_after", late)):
+        error = await service.refused("ListJobs", request)
+        assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_what_a_call_says_of_itself_is_kept_only_where_it_is_sane(service):
+    request = jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="a fox"))
+    await service.call("CreateJob", request, **{"x-request-id": "x" * 5000, "traceparent": "junk; drop"})
+    await service.call("CreateJob", request, **{"x-request-id": "good-1"})
+    rows = await service.driver.database.fetch("SELECT request_id, traceparent FROM jobs ORDER BY created_at")
+    assert [tuple(row) for row in rows] == [(None, None), ("good-1", None)]
+
+
+async def test_a_heartbeat_with_nonsense_in_it_harms_no_other(service):
+    authorized = [("authorization", f"Bearer {TOKEN}")]
+    job_id = await service.driver.reach(State.SUBMITTED)
+    held = worker_pb2.HeldJob(job_id=str(job_id), epoch=1, provider_status="\0" + "x" * 1000)
+    request = worker_pb2.HeartbeatRequest(worker_id=str(service.driver.worker), slots=1, held=[held])
+    assert (await service.worker.Heartbeat(request, timeout=5, metadata=authorized)).lost_job_ids == []
+    assert len((await service.driver.row(job_id))["provider_status"]) == 40

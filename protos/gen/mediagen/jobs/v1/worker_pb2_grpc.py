@@ -104,7 +104,7 @@ class WorkerServiceServicer:
     def Claim(self, request, context):
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
-        may be acknowledged in any case. A repeated claim by the same worker does not grant twice.
+        may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class WorkerServiceStub:
     Claim: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ClaimRequest, _worker_pb2.ClaimResponse]
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
-    may be acknowledged in any case. A repeated claim by the same worker does not grant twice.
+    may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -81,7 +81,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Claim: _aio.UnaryUnaryMultiCallable[_worker_pb2.ClaimRequest, _worker_pb2.ClaimResponse]  # type: ignore[assignment]
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
-    may be acknowledged in any case. A repeated claim by the same worker does not grant twice.
+    may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -123,7 +123,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_worker_pb2.ClaimResponse, _abc.Awaitable[_worker_pb2.ClaimResponse]]:
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
-        may be acknowledged in any case. A repeated claim by the same worker does not grant twice.
+        may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
         """
 
     @_abc_1.abstractmethod
