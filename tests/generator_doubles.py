@@ -195,12 +195,12 @@ class Bench:
         self.client = client
         self.replicate: Any = Replicate()
         self.storing: Any = Storing()
+        self.bucket: Any = UsableBucket()
         self.leash = Leash()
         self.budget = ReadBudget()
         self.poller = Poller(self.replicate, self.budget)
         lookups = Lookups(self.replicate, self.budget)
-        self.tools = Tools(client, self.replicate, self.leash, self.poller, self.budget, lookups, self.storing)
-        self.bucket: Any = UsableBucket()
+        self.tools = Tools(client, self.replicate, self.leash, self.poller, self.budget, lookups, self.storing, self.bucket)
 
     def heard(self, ago: float = 0.0) -> None:
         """A heartbeat was answered."""

@@ -50,7 +50,7 @@ async def main(settings: Settings) -> int:
         life = await stack.enter_async_context(Lifecycle())  # after what its tasks use, so that they end before it
         storing = Storing(Transfers(downloads, allowed, bucket, settings.max_output_bytes, token), bucket)
         poller = Poller(api, budget)
-        tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing)
+        tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing, bucket)
         worker = Worker(jobs, leash, budget, bucket, settings.slots, partial(run_job, tools=tools))
         bells = Bells(worker.changed)
         health = Health(worker, poller, leash)

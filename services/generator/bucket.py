@@ -1,6 +1,7 @@
 """The bucket that outputs are stored in. `minio` signs, stats and makes it; bodies stream through aiohttp to signed URLs.
 
 While the bucket refuses writes nothing paid is begun: `usable` is cleared, claims ask for no creates, and a probe brings it back.
+An idle generator probes it too, so that it learns of a bucket that went away before it pays for something to put there.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import contextlib
 import datetime
 import random
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -35,7 +37,10 @@ SLOWEST_BYTES_PER_SECOND = 256 * 1024
 """An upload that is slower than this has failed."""
 
 PROBE_KEY = "probe/generator"
-"""A small object that is written to learn whether writes work again."""
+"""A small object that is written to learn whether writes work."""
+
+PROOF_SECONDS = 3.0
+"""How long a write that succeeded proves that the bucket takes writes."""
 
 
 class StorageFailed(Exception):
@@ -53,7 +58,7 @@ class Bucket:
         self._session = session
         self._threads = threads
         self._failed = asyncio.Event()
-        self._failed.set()
+        self._proven_at = -float("inf")
         self.usable = asyncio.Event()
         """Set while the bucket takes writes, as far as is known. It has to be proven once after the start."""
 
@@ -66,29 +71,39 @@ class Bucket:
             raise StorageFailed(f"{type(error).__name__} at the bucket") from error
         if stored != size:
             raise StorageFailed(f"{stored} bytes are stored of {size}")
+        self._proven_at = time.monotonic()
 
     def failed(self) -> None:
         """An object was refused: no creates until a probe succeeds."""
         self.usable.clear()
+        bucket_up.set(0)
         self._failed.set()
 
     async def watch(self) -> None:
-        """Makes the bucket where it is missing, and probes it, now and after each failure, until it takes writes. Runs for ever."""
+        """Makes the bucket where it is missing, and probes it whenever it is in doubt, until it takes writes. Runs for ever."""
         while True:
-            await self._failed.wait()
-            self._failed.clear()
-            bucket_up.set(0)
             delay = 0.5
             while (problem := await self._probe()) is not None:
+                self.failed()
                 log.warning("bucket.refuses", bucket=self._name, error=problem, retry_in=round(delay, 1))
                 await asyncio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311  jitter, no secret
                 delay = min(delay * 2, 30)
-            log.info("bucket.usable", bucket=self._name)
+            if not self.usable.is_set():
+                log.info("bucket.usable", bucket=self._name)
             bucket_up.set(1)
             self.usable.set()
+            await self._doubt()
+
+    async def _doubt(self) -> None:
+        """Waits until an object was refused, or none was stored for a while."""
+        while (proven := self._proven_at + PROOF_SECONDS - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._failed.wait(), proven)
+                return
 
     async def _probe(self) -> str | None:
         """None where a write works, otherwise what went wrong."""
+        self._failed.clear()
         try:
             if not await self._blocking(lambda: self._minio.bucket_exists(bucket_name=self._name)):
                 await self._blocking(lambda: self._minio.make_bucket(bucket_name=self._name, location=self._region))

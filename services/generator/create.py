@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from generator.bucket import Bucket
 from generator.held import Held
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
@@ -18,6 +19,10 @@ log = structlog.get_logger()
 
 CANCEL_TRIES = 3
 """How often the cancel of an orphan is tried: its Cancel-After ends it anyway."""
+
+
+STORAGE_DOWN_SECONDS = 5.0
+"""How long a job rests that was granted just before the bucket went away; another generator's may be in order."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Bound:
     """How long ago it may have been made at most."""
 
 
-async def create(held: Held, jobs: JobsClient, api: ReplicateApi, leash: Leash) -> Bound | None:
+async def create(held: Held, jobs: JobsClient, api: ReplicateApi, leash: Leash, bucket: Bucket) -> Bound | None:
     """Asks for the prediction once and records what came of it. None means that there is nothing to follow.
 
     It must run to its end, whatever happens to the job meanwhile: a POST that was sent has to be recorded by its intent.
@@ -40,6 +45,9 @@ async def create(held: Held, jobs: JobsClient, api: ReplicateApi, leash: Leash) 
     grant, intent_id, timing = held.grant, str(uuid.uuid4()), leash.timing
     await leash.held()
     if leash.draining:
+        return None
+    if not bucket.usable.is_set():
+        await _put_off(held, jobs)
         return None
     began = time.monotonic()
     intent = await jobs.record_intent(pb.Intent(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id))
@@ -64,6 +72,15 @@ async def create(held: Held, jobs: JobsClient, api: ReplicateApi, leash: Leash) 
             await jobs.record_unknown(pb.UnknownCreate(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id, reason=reason))
     held.settled = True
     return None
+
+
+async def _put_off(held: Held, jobs: JobsClient) -> None:
+    """Gives the job back unharmed: what it made could not be stored now."""
+    log.info("create.put_off", reason="storage_down")
+    await jobs.release(
+        pb.Released(job_id=held.grant.job_id, epoch=held.grant.epoch, delay_seconds=STORAGE_DOWN_SECONDS, reason="storage_down")
+    )
+    held.settled = True
 
 
 def _not_sent(reason: str) -> Refused:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from generator.bucket import Bucket
 from generator.create import Bound, create
 from generator.held import Held, to_its_end
 from generator.jobs_client import JobsClient
@@ -42,6 +43,7 @@ class Tools:
     budget: ReadBudget
     lookups: Lookups
     storing: Storing
+    bucket: Bucket
 
 
 async def run_job(held: Held, tools: Tools) -> str:
@@ -49,7 +51,7 @@ async def run_job(held: Held, tools: Tools) -> str:
     match held.grant.mode:
         case pb.MODE_CREATE:
             # Sent and recorded even where the job is lost or the process ends meanwhile: the answer is a paid prediction.
-            bound = await to_its_end(create(held, tools.jobs, tools.api, tools.leash))
+            bound = await to_its_end(create(held, tools.jobs, tools.api, tools.leash, tools.bucket))
         case pb.MODE_ATTACH:
             bound = Bound(held.grant.prediction_id, None, held.grant.intent_age_seconds)
         case pb.MODE_RECONCILE:

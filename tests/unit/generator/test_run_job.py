@@ -64,6 +64,17 @@ async def test_without_a_recent_heartbeat_not_even_an_intent_is_asked_for(on: Be
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_while_the_bucket_is_away_a_job_that_was_granted_is_given_back_unpaid(on: Bench) -> None:
+    on.bucket.usable.clear()
+    job = held()
+    assert await run_job(job, on.tools) == "not_created"
+    assert (on.replicate.posts, on.jobs.entries("RecordIntent")) == ([], [])
+    [released] = on.jobs.entries("Release")
+    assert (released.job_id, released.epoch, released.reason) == ("job-1", 1, "storage_down")
+    assert released.delay_seconds > 0
+    assert job.settled
+
+
 async def test_a_create_is_sent_once_however_often_its_report_fails(on: Bench) -> None:
     on.jobs.failing["RecordPrediction"] = [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL, grpc.StatusCode.ABORTED]
     running = asyncio.create_task(run_job(held(), on.tools))
