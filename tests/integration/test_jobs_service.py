@@ -55,19 +55,23 @@ class Service:
         return from_rpc_error(caught.value)
 
 
-@pytest_asyncio.fixture
-async def service(postgres_url):
+@contextlib.asynccontextmanager
+async def running(postgres_url: str, **changed):
+    """A service with these settings, ready, until the context ends."""
     async with driving(postgres_url) as driver:
         settings = Settings(
-            database_url=postgres_url,
-            amqp_url="amqp://nobody:nothing@127.0.0.1:1/",
-            listen=f"127.0.0.1:{ports.any_free_port()}",
-            worker_listen=f"127.0.0.1:{ports.any_free_port()}",
-            metrics_listen=f"127.0.0.1:{ports.any_free_port()}",
-            worker_token=TOKEN,
-            creates_per_minute=0,
+            **{
+                "database_url": postgres_url,
+                "amqp_url": "amqp://nobody:nothing@127.0.0.1:1/",
+                "listen": f"127.0.0.1:{ports.any_free_port()}",
+                "worker_listen": f"127.0.0.1:{ports.any_free_port()}",
+                "metrics_listen": f"127.0.0.1:{ports.any_free_port()}",
+                "worker_token": TOKEN,
+                "creates_per_minute": 0,
+                **changed,
+            }
         )
-        running = asyncio.create_task(serve(settings))
+        serving = asyncio.create_task(serve(settings))
         started = Service(settings, driver, await keys.create_key(driver.database.engine, "main", "tests"))
         async with asyncio.timeout(20):
             await started.channel.channel_ready()
@@ -76,9 +80,15 @@ async def service(postgres_url):
         finally:
             await started.channel.close()
             await started.worker_channel.close()
-            running.cancel()
+            serving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await running
+                await serving
+
+
+@pytest_asyncio.fixture
+async def service(postgres_url):
+    async with running(postgres_url) as started:
+        yield started
 
 
 BAD_SPECS = [
@@ -419,3 +429,36 @@ async def test_a_heartbeat_with_nonsense_in_it_harms_no_other(service):
     request = worker_pb2.HeartbeatRequest(worker_id=str(service.driver.worker), slots=1, held=[held])
     assert (await service.worker.Heartbeat(request, timeout=5, metadata=authorized)).lost_job_ids == []
     assert len((await service.driver.row(job_id))["provider_status"]) == 40
+
+
+async def test_without_keys_everybody_is_the_default_tenant_where_a_setting_says_so(postgres_url):
+    async with running(postgres_url, auth="none") as service:
+        job = (await service.call("CreateJob", jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="open")), key=None)).job
+        assert (await service.call("GetJob", jobs_pb2.GetJobRequest(job_id=job.id), key=None)).job.prompt == "open"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:  # generators need their token all the same
+            await service.worker.Claim(worker_pb2.ClaimRequest(worker_id=str(uuid4()), slots=1), timeout=5)
+        assert from_rpc_error(caught.value).reason == "WORKER_TOKEN_INVALID"
+
+
+async def test_links_to_outputs_expire_where_a_setting_says_so(postgres_url):
+    async with running(postgres_url, access_token_seconds=1) as service:
+        job_id = str(await service.driver.reach(State.SUCCEEDED))
+        token = (await service.call("GetJob", jobs_pb2.GetJobRequest(job_id=job_id))).job.outputs[0].access_token
+        assert 0 < int(token.split(".")[0]) - time.time() <= 2
+        await service.call("GetOutput", jobs_pb2.GetOutputRequest(job_id=job_id, access_token=token), key=None)
+        await asyncio.sleep(2.1)
+        error = await service.refused("GetOutput", jobs_pb2.GetOutputRequest(job_id=job_id, access_token=token), key=None)
+        assert error.reason == "ACCESS_TOKEN_INVALID"
+
+
+async def test_a_watch_ends_with_the_service_and_does_not_hold_it_up(postgres_url):
+    async with running(postgres_url) as service:
+        job = await service.create()
+        metadata = [("authorization", f"Bearer {service.key}")]
+        watch = service.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.id), timeout=60, metadata=metadata)
+        assert (await watch.read()).job.id == job.id
+        rest = asyncio.create_task(watch.read())
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+    assert isinstance((await asyncio.gather(rest, return_exceptions=True))[0], grpc.aio.AioRpcError | asyncio.CancelledError)
