@@ -78,11 +78,11 @@ async def running(postgres_url: str, **changed):
         try:
             yield started
         finally:
-            await started.channel.close()
-            await started.worker_channel.close()
             serving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
+            await started.channel.close()
+            await started.worker_channel.close()
 
 
 @pytest_asyncio.fixture
