@@ -155,8 +155,9 @@ class Store:
             f"ELSE 'reconcile' END AS verb, g.worker::text AS actor, g.worker, {empty} FROM granted g"
         )
         granted = _sql("granted")
-        self._claim_named = _fill(transition, before=_fill(_sql("claim_named"), granted=granted), input=claimed)
-        due = _fill(_sql("due"), limit="$2", unattended="$2", lane_lock="FOR NO KEY UPDATE")
+        locked = _fill(_sql("lane"), lock="FOR NO KEY UPDATE")
+        self._claim_named = _fill(transition, before=_fill(_sql("claim_named"), lane=locked, granted=granted), input=claimed)
+        due = _fill(_sql("due"), limit="$2", unattended="$2", lane=locked)
         self._claim_due = _fill(transition, before=_fill(_sql("claim_due"), due=due, granted=granted), input=claimed)
         swept = ", ".join(f"NULL::{_TYPES[name]} AS {name}" for name in _COLUMNS[3:])
         self._sweep = _fill(
@@ -167,7 +168,7 @@ class Store:
         )
         self._ring = _fill(
             _sql("ring"),
-            due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, lane_lock=""),
+            due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, lane=_fill(_sql("lane"), lock="")),
             limit=RING_LIMIT,
             lease=timing.lease,
             ring=timing.ring,

@@ -1,11 +1,6 @@
 -- Who is next, at most {limit} creates: every tenant's first before any tenant's second, by priority and time within a tenant.
 -- Each tenant is entered by one step down an index, so a million waiting rows of one cost the others nothing.
-lane AS MATERIALIZED (
-    SELECT l.name, l.creates_per_minute AS rate, coalesce(l.paused_until > now(), false) AS paused,
-        least(greatest(1, l.creates_per_minute / 20.0), l.create_tokens + l.creates_per_minute / 60.0 * greatest(0, extract(
-            epoch FROM now() - greatest(l.creates_refilled_at, coalesce(l.paused_until, '-infinity'))))) AS tokens
-    FROM lanes l WHERE l.name = 'default' {lane_lock}
-),
+{lane}
 tenants_waiting (tenant_id) AS (
     (SELECT j.tenant_id FROM jobs j WHERE j.lane = 'default' AND j.state = 'queued' ORDER BY j.tenant_id LIMIT 1)
     UNION ALL
