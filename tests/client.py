@@ -1,12 +1,12 @@
 """What a test says to a running system as its users would; and the simulator's ledger and faults."""
 
 import asyncio
-import time
 from typing import Any
 
 import httpx
 
 from stack import Stack
+from waiting import until
 
 FINAL = {"completed", "failed", "canceled"}
 
@@ -23,7 +23,7 @@ class Client:
             limits=httpx.Limits(max_connections=50),
         )
 
-    async def post(self, prompt: str, **fields: Any) -> str:
+    async def post(self, prompt: str = "a lighthouse at dusk", **fields: Any) -> str:
         """Posts a job and returns its id."""
         answer = await self.http.post("/api/v1/jobs", json={"prompt": prompt, **fields})
         assert answer.status_code == 202, answer.text
@@ -45,11 +45,17 @@ class Client:
 
     async def until(self, job_id: str, condition, seconds: float = 60) -> dict[str, Any]:
         """The job as it is once the condition holds of it."""
-        deadline = time.monotonic() + seconds
-        while not condition(job := await self.job(job_id)):
-            assert time.monotonic() < deadline, f"still {job}"
-            await asyncio.sleep(0.1)
-        return job
+
+        async def job() -> dict[str, Any] | None:
+            nonlocal seen
+            seen = await self.job(job_id)
+            return seen if condition(seen) else None
+
+        seen: dict[str, Any] = {}
+        try:
+            return await until(job, seconds)
+        except AssertionError:
+            raise AssertionError(f"still {seen}") from None
 
     async def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
         return await self.until(job_id, lambda job: job["status"] in FINAL, seconds)
@@ -65,10 +71,13 @@ class Client:
                 return total
 
     async def all_finished(self, jobs: int, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (done := sum([await self.count(status) for status in FINAL])) < jobs:
-            assert time.monotonic() < deadline, f"{done} of {jobs} jobs are finished"
-            await asyncio.sleep(0.5)
+        async def finished() -> bool:
+            return sum([await self.count(status) for status in FINAL]) >= jobs
+
+        await until(finished, seconds, what=f"{jobs} jobs are finished")
+
+    async def output(self, job: dict[str, Any], index: int = 0) -> bytes:
+        return (await self.http.get(job["outputs"][index]["url"])).raise_for_status().content
 
     async def ledger(self) -> dict[str, Any]:
         return (await self.http.get(f"{self.stack.simulator_url}/control/ledger")).raise_for_status().json()

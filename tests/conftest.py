@@ -4,17 +4,24 @@ A test that asks for none of them starts nothing: tests/unit needs no server.
 """
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvloop
+from hypothesis import HealthCheck, settings
 
+from client import Client
 from object_store import ObjectStore
 from postgresql import PostgreSQL
 from rabbitmq import RabbitMQ
 from servers import KEPT_LOGS, Bucket, Servers, new_session
 from stack import Stack
+
+# A machine that is busy with everything else draws slowly, and its speed proves nothing.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
@@ -113,6 +120,20 @@ def start_stack(
     yield start
     for stack in stacks:
         stack.stop()
+
+
+@pytest_asyncio.fixture
+async def start_client(start_stack: Callable[..., Stack]) -> AsyncIterator[Callable[..., Client]]:
+    """Starts a system and returns a client of it, as start_stack does."""
+    clients: list[Client] = []
+
+    def start(generators: int, **settings: str) -> Client:
+        clients.append(Client(start_stack(generators, **settings)))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        await client.http.aclose()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 from jobs.database import Database
@@ -22,18 +23,23 @@ class Driver:
         self.tenant = tenant
         self.worker = uuid4()
 
-    async def add(
-        self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0
-    ):
-        """Accepts a job, due at once, and returns its id."""
-        job = self.new(tenant, key=key, prompt=prompt, deadline=deadline, priority=priority)
+    async def add(self, tenant: UUID | None = None, **fields: Any):
+        """Accepts a job, due at once, and returns its id; the fields are those of `new`."""
+        job = self.new(tenant, **fields)
         assert job.id in await self.store.create([job], rung=0)
         return job.id
 
     def new(
-        self, tenant: UUID | None = None, key: str = "", prompt: str = "a fox", deadline: float = 1000, priority: int = 0
+        self,
+        tenant: UUID | None = None,
+        key: str = "",
+        prompt: str = "a fox",
+        deadline: float = 1000,
+        priority: int = 0,
+        job_id: UUID | None = None,
     ) -> NewJob:
-        return NewJob(uuid4(), tenant or self.tenant, key, b"1", prompt, "a/b", "{}", "{}", priority, deadline, "req-1", None)
+        job_id, tenant = job_id or uuid4(), tenant or self.tenant
+        return NewJob(job_id, tenant, key, b"1", prompt, "a/b", "{}", "{}", priority, deadline, "req-1", None)
 
     async def add_tenant(self, name: str) -> UUID:
         tenant = uuid4()
@@ -63,6 +69,11 @@ class Driver:
 
     async def submissions(self, job_id: UUID):
         return await self.database.fetch("SELECT * FROM submissions WHERE job_id = $1 ORDER BY created_at", job_id)
+
+    async def begun_at(self, job_id: UUID) -> int:
+        """When the job's last look-up began, as its worker is told."""
+        sql = "SELECT (extract(epoch FROM lookup_begun_at) * 1000000)::bigint AS at FROM jobs WHERE id = $1"
+        return (await self.database.fetch(sql, job_id))[0]["at"]
 
     async def claim(self, job_id: UUID, worker: UUID | None = None):
         """Claims one job; None where it was not granted."""

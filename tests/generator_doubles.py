@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from chassis.rpc import channel
+from chassis.channel import channel
 from chassis.settings import HostPort
 from generator.held import Held
 from generator.jobs_client import JobsClient
@@ -47,6 +47,9 @@ class Jobs(WorkerServiceServicer):
         """The result of a verb, or a function of the entry that returns it."""
         self.failing: dict[str, list[grpc.StatusCode]] = {}
         """The codes that the next calls of a verb fail with."""
+        self.news: asyncio.Queue[pb.WatchPredictionsResponse | grpc.StatusCode] = asyncio.Queue()
+        """What the next watch is told, or the code that it ends with."""
+        self.watches = 0
         self.lost: set[str] = set()
         self.cancel: set[str] = set()
 
@@ -71,7 +74,8 @@ class Jobs(WorkerServiceServicer):
 
     async def RecordIntent(self, request: pb.RecordIntentRequest, context: Any) -> pb.RecordIntentResponse:
         results = await self._note("RecordIntent", request.intents, context)
-        return pb.RecordIntentResponse(results=[pb.IntentResult(result=result, cancel_after_seconds=60) for result in results])
+        granted = {"cancel_after_seconds": 60, "webhook_token": "a-token"}
+        return pb.RecordIntentResponse(results=[pb.IntentResult(result=result, **granted) for result in results])
 
     async def RecordPrediction(self, request: pb.RecordPredictionRequest, context: Any) -> pb.RecordPredictionResponse:
         return pb.RecordPredictionResponse(results=await self._note("RecordPrediction", request.predictions, context))
@@ -94,6 +98,16 @@ class Jobs(WorkerServiceServicer):
     async def Release(self, request: pb.ReleaseRequest, context: Any) -> pb.ReleaseResponse:
         return pb.ReleaseResponse(results=await self._note("Release", request.jobs, context))
 
+    async def WatchPredictions(
+        self, request: pb.WatchPredictionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchPredictionsResponse]:
+        await self._maybe_fail("WatchPredictions", context)
+        self.watches += 1
+        yield pb.WatchPredictionsResponse()
+        while isinstance(news := await self.news.get(), pb.WatchPredictionsResponse):
+            yield news
+        await context.abort(news, "as the test wants it")
+
     async def _note(self, verb: str, entries: Sequence[Any], context: Any) -> list[Any]:
         await self._maybe_fail(verb, context)
         self.calls.append((verb, list(entries), dict(context.invocation_metadata())))
@@ -111,6 +125,7 @@ class Replicate:
     def __init__(self) -> None:
         self.predictions: dict[str, Prediction] = {}
         self.posts: list[tuple[str, str]] = []
+        self.webhooks: list[str | None] = []
         self.canceled: list[str] = []
         self.gets: list[str] = []
         self.pages = 0
@@ -132,8 +147,11 @@ class Replicate:
     def succeed(self, prediction_id: str, output: Any = "words") -> None:
         self.predictions[prediction_id].update(status="succeeded", output=output)
 
-    async def create(self, model: str, input_json: str, cancel_after: float, timeout: float) -> CreateOutcome:
+    async def create(
+        self, model: str, input_json: str, cancel_after: float, timeout: float, webhook: str | None = None
+    ) -> CreateOutcome:
         self.posts.append((model, input_json))
+        self.webhooks.append(webhook)
         if self.answer is not None:
             outcome: CreateOutcome = await self.answer()
             return outcome
@@ -237,10 +255,3 @@ def grant(mode: pb.Mode.ValueType = pb.MODE_CREATE, **fields: Any) -> pb.Grant:
 def held(mode: pb.Mode.ValueType = pb.MODE_CREATE, **fields: Any) -> Held:
     """A job that was just granted."""
     return Held(grant(mode, **fields))
-
-
-async def until(condition: Callable[[], Any], seconds: float = 5) -> None:
-    """Waits until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -85,17 +85,20 @@ class Servers:
         """The name of a database with the current schema, to be copied."""
         name = "migrated"
         self.postgresql.create_database(name)
-        services = Services(
+        self.migrate(self.postgresql.url(name))
+        return name
+
+    def migrate(self, database_url: str) -> None:
+        """Give a database the current schema."""
+        Services(
             self.state,
-            database_url=self.postgresql.url(name),
+            database_url=database_url,
             amqp_url="amqp://nobody:nothing@127.0.0.1:1/none",
             store=self.object_store,
             bucket="none",
             worker_token=secrets.token_hex(12),
             port=lambda _: 1,
-        )
-        services.migrate()
-        return name
+        ).migrate()
 
     @contextmanager
     def database(self, template: str) -> Iterator[str]:
@@ -143,11 +146,14 @@ class Servers:
         _end_session(self.state)
 
     def keep_logs(self) -> None:
-        """Move the logs to KEPT_LOGS, in place of those of an earlier session that failed."""
-        shutil.rmtree(KEPT_LOGS, ignore_errors=True)
+        """Copy the logs to KEPT_LOGS, in place of those of an earlier run that failed; processes of one run have a folder each."""
+        run = KEPT_LOGS / os.environ.get("PYTEST_XDIST_TESTRUNUID", self.state.name)
+        for other in KEPT_LOGS.glob("*"):
+            if other != run:
+                shutil.rmtree(other, ignore_errors=True)
         for instance in _instances(self.state):
             if (instance / "log").exists():
-                shutil.copytree(instance / "log", KEPT_LOGS / ("" if instance == self.state else instance.name))
+                shutil.copytree(instance / "log", run / instance.relative_to(SESSIONS))
 
     def _run(self, part: Server) -> Server:
         self._started.append(part)

@@ -2,9 +2,14 @@
 
 stack = start_stack(generators=3, JOBS_TIME_SCALE="0.1", SIMULATOR_PREDICT_SECONDS="0.5")
 stack.gateway_url, stack.jobs_address, stack.worker_address, stack.worker_token, stack.simulator_url
+                                     GATEWAY_REPLICATE_WEBHOOK_SECRET="whsec_…" lets the simulator report by webhooks
 stack.api_key                        a key of the tenant "tests"; stack.create_key("other") makes one of another tenant
 stack.kill("generator-2")            SIGKILL; stop(name) asks with SIGTERM, start_part(name) starts it again
 stack.pid("jobs"), stack.log("jobs") a process id; everything the process wrote
+stack.start(2, jobs=2, gateways=2)   a second of these, too: "jobs-2", "gateway-2"; stack.exit_code("jobs-2") once it has ended
+stack.run_from(tree, "jobs-2")       the next start of that part is from another source tree
+stack.port("JOBS_PORT")              the port of a setting of deploy/local/ports.py
+stack.servers                        PostgreSQL, RabbitMQ and S3, to be broken
 stack.add_generator()                one more
 """
 
@@ -17,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import ports
 from part import Part, stop_together
-from services import Services
+from services import ROOT, Services
 
 if TYPE_CHECKING:
     from servers import Bucket, Servers
@@ -36,12 +41,14 @@ class Stack:
         amqp_url: str,
         bucket: "Bucket",
         settings: Mapping[str, str],
+        source: Path = ROOT,
     ) -> None:
-        """`state` is the folder of its logs; `settings` win over those that wire the parts to each other."""
+        """`state` is the folder of its logs; `settings` win over those that wire the parts to each other; `source` has the code."""
         self.state = state
+        self.servers = servers
         self.worker_token = secrets.token_hex(16)
         chosen: defaultdict[str, int] = defaultdict(ports.any_free_port)
-        self._port = chosen.__getitem__
+        self.port = chosen.__getitem__
         self.services = Services(
             state,
             database_url=database_url,
@@ -49,19 +56,25 @@ class Stack:
             store=servers.object_store,
             bucket=bucket.bucket,
             worker_token=self.worker_token,
-            port=self._port,
+            port=self.port,
+            webhook_secret=settings.get("GATEWAY_REPLICATE_WEBHOOK_SECRET", ""),
             overrides=settings,
+            source=source,
         )
         self.parts: dict[str, Part] = {}
-        self.gateway_url = f"http://127.0.0.1:{self._port('GATEWAY_PORT')}"
-        self.jobs_address = f"127.0.0.1:{self._port('JOBS_PORT')}"
-        self.worker_address = f"127.0.0.1:{self._port('JOBS_WORKER_PORT')}"
-        self.simulator_url = f"http://127.0.0.1:{self._port('SIMULATOR_PORT')}"
+        self.gateway_url = f"http://127.0.0.1:{self.port('GATEWAY_PORT')}"
+        self.jobs_address = f"127.0.0.1:{self.port('JOBS_PORT')}"
+        self.worker_address = f"127.0.0.1:{self.port('JOBS_WORKER_PORT')}"
+        self.simulator_url = f"http://127.0.0.1:{self.port('SIMULATOR_PORT')}"
 
-    def start(self, generators: int) -> None:
+    def start(self, generators: int, *, jobs: int = 1, gateways: int = 1) -> None:
         """Start every part and wait until all are ready; raise PartFailed, with the log's end, if one is not."""
-        numbered = [self.services.generator(number + 1) for number in range(generators)]
-        parts = [self.services.simulator(), self.services.jobs(), *numbered, self.services.gateway()]
+        parts = [
+            self.services.simulator(),
+            *[self.services.jobs(number + 1) for number in range(jobs)],
+            *[self.services.generator(number + 1) for number in range(generators)],
+            *[self.services.gateway(number + 1) for number in range(gateways)],
+        ]
         self.parts = {part.name: part for part in parts}
         for part in parts:
             part.start()
@@ -94,6 +107,19 @@ class Stack:
         """End a part as a crash would."""
         self.parts[name].kill()
 
+    def run_from(self, source: Path, name: str) -> None:
+        """Let a part that was stopped be of another version when it starts again."""
+        self.services.source = source
+        self.parts[name] = self.services.named(name)
+
+    def exit_code(self, name: str) -> int | None:
+        """How a part has ended: below 0 by a signal, None where it has not."""
+        return self.parts[name].exit_code()
+
+    def port(self, setting: str) -> int:
+        """The port of a setting such as JOBS_2_PORT."""
+        return self.port(setting)
+
     def pid(self, name: str) -> int | None:
         """The process id of a part that lives."""
         return self.parts[name].pid()
@@ -105,7 +131,7 @@ class Stack:
     def metrics_url(self, name: str) -> str:
         """The base URL of a part's /metrics, /livez and /readyz; name is jobs, gateway or generator-N."""
         setting = f"{name.upper().replace('-', '_')}_METRICS_PORT"
-        return f"http://127.0.0.1:{self._port(setting)}"
+        return f"http://127.0.0.1:{self.port(setting)}"
 
     def create_key(self, tenant: str) -> str:
         """A new API key of a tenant."""

@@ -20,7 +20,6 @@ UV_HOME = LOCAL / "uv"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 UV_REQUIREMENTS = ROOT / "requirements" / "uv.txt"
-STAMP = VENV / "mediagen-stamp"
 LOG = LOCAL / "setup.log"
 OLDEST, NEWEST = (3, 11), (3, 13)
 
@@ -60,18 +59,18 @@ def install_uv() -> None:
     stamp.write_text(wanted)
 
 
-def fill_venv() -> None:
-    """Make .venv hold exactly what requirements/dev.txt locks."""
-    wanted = fingerprint(REQUIREMENTS)
-    if STAMP.exists() and STAMP.read_text() == wanted and (VENV / "bin" / "python").exists():
+def fill_venv(venv: Path = VENV, requirements: Path = REQUIREMENTS) -> None:
+    """Make a virtual environment hold exactly what the requirements lock: .venv what requirements/dev.txt does."""
+    wanted, stamp, python = fingerprint(requirements), venv / "mediagen-stamp", venv / "bin" / "python"
+    if stamp.exists() and stamp.read_text() == wanted and python.exists():
         return
-    uv = str(UV_HOME / "bin" / "uv")
+    uv, name = str(UV_HOME / "bin" / "uv"), venv.relative_to(ROOT)
     environment = {"UV_PYTHON_DOWNLOADS": "never", **pip_sources()}
-    if not (VENV / "bin" / "python").exists():
-        run_step("preparing .venv", [uv, "venv", "--clear", "--python", sys.executable, str(VENV)], LOG, environment)
-    sync = [uv, "pip", "sync", "--python", str(VENV / "bin" / "python"), "--require-hashes", str(REQUIREMENTS)]
-    run_step("installing the Python packages into .venv", sync, LOG, environment)
-    STAMP.write_text(wanted)
+    if not python.exists():
+        run_step(f"preparing {name}", [uv, "venv", "--clear", "--python", sys.executable, str(venv)], LOG, environment)
+    sync = [uv, "pip", "sync", "--python", str(python), "--require-hashes", str(requirements)]
+    run_step(f"installing the Python packages into {name}", sync, LOG, environment)
+    stamp.write_text(wanted)
 
 
 def fingerprint(requirements: Path) -> str:

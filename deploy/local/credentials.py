@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-GENERATED = ("postgresql", "rabbitmq", "s3_access_key", "s3_secret_key", "worker_token")
+GENERATED = ("postgresql", "rabbitmq", "s3_access_key", "s3_secret_key", "worker_token", "webhook_secret")
 
 
 class Credentials:

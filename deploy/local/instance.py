@@ -51,6 +51,7 @@ class Instance:
             worker_token=secret["worker_token"],
             port=self.ports.get,
             replicate_token=self.replicate_token,
+            webhook_secret=f"whsec_{secret['webhook_secret']}",
             preferences=_service_settings(),
         )
 
@@ -126,7 +127,7 @@ def exclusive(console: Console) -> Iterator[None]:
 
 
 def _service_settings() -> dict[str, str]:
-    """The caller's settings of the services, such as GENERATOR_SLOTS; ports and SIMULATOR_URL are for others."""
-    prefixes = tuple(f"{service.upper()}_" for service in SERVICES)
+    """The caller's settings of the services, such as GENERATOR_SLOTS or OTEL_EXPORTER_OTLP_ENDPOINT; ports are for others."""
+    prefixes = (*(f"{service.upper()}_" for service in SERVICES), "OTEL_")
     others = {*PORTS, "SIMULATOR_URL"}
     return {name: value for name, value in os.environ.items() if name.startswith(prefixes) and name not in others}

@@ -1,4 +1,4 @@
-"""PostgreSQL and RabbitMQ from the distribution, and Python's venv module, where they are missing.
+"""PostgreSQL, RabbitMQ, Prometheus and libfaketime from the distribution, and Python's venv module, where they are missing.
 
 Only Debian and its relatives (apt) are served; elsewhere a sentence says what to install. Services that apt would
 start are neither started nor enabled: this project runs private instances of its own.
@@ -16,7 +16,7 @@ from progress import StepFailed, run_step
 
 RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 POLICY = Path("/usr/sbin/policy-rc.d")
-SERVICES = ("postgresql", "rabbitmq-server", "epmd.socket", "epmd")
+SERVICES = ("postgresql", "rabbitmq-server", "epmd.socket", "epmd", "prometheus")
 APT_OPTIONS = ("-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
 
 
@@ -37,7 +37,16 @@ def missing_packages() -> list[str]:
         missing.append("postgresql")
     if not RABBITMQ_SERVER.exists():
         missing.append("rabbitmq-server")
+    if libfaketime() is None:
+        missing.append("libfaketime")
+    if shutil.which("promtool") is None:
+        missing.append("prometheus")
     return missing
+
+
+def libfaketime() -> Path | None:
+    """What sets the clock of one process, for tests; None where it is not installed."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 def install_missing(log: Path) -> None:
@@ -48,8 +57,8 @@ def install_missing(log: Path) -> None:
     if shutil.which("apt-get") is None:
         raise StepFailed(
             f"missing on this machine: {', '.join(names)}. Only Debian and Ubuntu are set up by themselves: install "
-            "Python's venv module, PostgreSQL 14 or newer and RabbitMQ 3.10 or newer "
-            f"(as {RABBITMQ_SERVER}) by hand, then run make again."
+            "Python's venv module, PostgreSQL 14 or newer, RabbitMQ 3.10 or newer "
+            f"(as {RABBITMQ_SERVER}), libfaketime, and Prometheus 2.31 or newer with its promtool by hand, then run make again."
         )
     as_root = _as_root(names)
     apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]

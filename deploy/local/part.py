@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ NOT_INHERITED = (
 )
 # Children of this very process have to be reaped by it, or they stay as zombies (a test session lives long).
 _children: list[subprocess.Popen[bytes]] = []
+_children_lock = threading.Lock()
 
 
 class PartFailed(Exception):
@@ -59,6 +61,7 @@ class Part:
         self.pid_file = state / "run" / f"{name}.pid"
         self.log_file = state / "log" / f"{name}.log"
         self.started_at: float | None = None  # by the monotonic clock, if this object started the process
+        self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
     def prepare(self) -> None:
@@ -72,6 +75,12 @@ class Part:
             return None
         reap()
         return pid if processes.belongs_to(pid, self.state, self.name) else None
+
+    def exit_code(self) -> int | None:
+        """How the process that this object started last has ended: below 0 by a signal, None where it has not."""
+        if self._child is None or self.pid() is not None:
+            return None
+        return self._child.wait(POLL_SECONDS * 100)  # at its very end a process is nobody's any more, and not over yet
 
     def launch_id(self) -> str:
         """What tells one way to start this part from another: a running one with another id is restarted."""
@@ -107,7 +116,9 @@ class Part:
                 start_new_session=True,  # Ctrl-C at the terminal is for make, not for the system
             )
         self.started_at = time.monotonic()
-        _children.append(child)
+        self._child = child
+        with _children_lock:
+            _children.append(child)
         while not processes.belongs_to(child.pid, self.state, self.name) and child.poll() is None:
             time.sleep(0)  # the kernel shows a process' own environment a moment after it was started
         self.pid_file.write_text(f"{child.pid}\n")
@@ -158,8 +169,9 @@ class Part:
 
 
 def reap() -> None:
-    """Take note of the children that have ended, whoever ended them."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    """Take note of the children that have ended, whoever ended them; other threads may do so as well."""
+    with _children_lock:
+        _children[:] = [child for child in _children if child.poll() is None]
 
 
 def inherited_environment() -> dict[str, str]:

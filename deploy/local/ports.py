@@ -107,9 +107,14 @@ _handed_out: set[int] = set()
 
 
 def any_free_port() -> int:
-    """A free port for a test's server: from the middle of the range, at random, and never twice in a process."""
+    """A free port for a test's server: from the middle of the range, at random, and never twice in one run of the tests.
+
+    What is handed out is often not bound yet, or not bound just now: processes that share the tests have ports of their own.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
         port = random.randrange(20000, LIMIT)  # noqa: S311  nothing secret: it keeps two sessions apart
-        if port not in _handed_out and is_free(port):
+        if port % processes == number and port not in _handed_out and is_free(port):
             _handed_out.add(port)
             return port

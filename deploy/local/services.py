@@ -12,8 +12,14 @@ import probes
 from object_store import ObjectStore
 from part import Part, PartFailed, inherited_environment
 
+
+def import_roots(source: Path) -> str:
+    """The PYTHONPATH of a source tree's services."""
+    return f"{source / 'services'}:{source / 'protos' / 'gen'}"
+
+
 ROOT = Path(__file__).resolve().parents[2]
-IMPORT_ROOTS = f"{ROOT / 'services'}:{ROOT / 'protos' / 'gen'}"
+IMPORT_ROOTS = import_roots(ROOT)
 SERVICES = ("simulator", "jobs", "generator", "gateway")
 DRAIN_SECONDS = 40.0  # how long a generator may take to hand its work back
 
@@ -23,7 +29,10 @@ class Services:
 
     `port` gives the number for a name such as GATEWAY_PORT or GENERATOR_1_METRICS_PORT, the same one each time.
     `preferences` are settings that give way to this wiring (a user's environment), `overrides` win over it (a test's).
-    With `replicate_token` the generators work against Replicate; without it, against the simulator.
+    With `replicate_token` the generators work against Replicate; without it, against the simulator, which reports to the gateway by
+    webhooks where there is a `webhook_secret`. `source` is the tree whose code runs; it may be changed, and what is made from then
+    on is of the other version. Of jobs and the gateway there may be several: `jobs` is the first, `jobs-2` the second, with ports
+    such as JOBS_2_PORT.
     """
 
     def __init__(
@@ -37,8 +46,10 @@ class Services:
         worker_token: str,
         port: Callable[[str], int],
         replicate_token: str = "",
+        webhook_secret: str = "",
         preferences: Mapping[str, str] | None = None,
         overrides: Mapping[str, str] | None = None,
+        source: Path = ROOT,
     ) -> None:
         """Keep the wiring; nothing is started here."""
         self.state = state
@@ -49,8 +60,16 @@ class Services:
         self.worker_token = worker_token
         self.port = port
         self.replicate_token = replicate_token
+        self.webhook_secret = "" if replicate_token else webhook_secret
         self.preferences = dict(preferences or {})
         self.overrides = dict(overrides or {})
+        self.source = source
+
+    def named(self, name: str) -> Part:
+        """The part of that name: simulator, jobs, jobs-2, gateway, gateway-2, generator-1 …"""
+        service, _, number = name.partition("-")
+        makers: dict[str, Callable[[int], Part]] = {"jobs": self.jobs, "generator": self.generator, "gateway": self.gateway}
+        return self.simulator() if service == "simulator" else makers[service](int(number or 1))
 
     def simulator(self) -> Part:
         """The double of Replicate, with its control interface on: this is nobody's production."""
@@ -58,14 +77,16 @@ class Services:
             "SIMULATOR_LISTEN": self._listen("SIMULATOR_PORT"),
             "SIMULATOR_FILES_LISTEN": self._listen("SIMULATOR_FILES_PORT"),
             "SIMULATOR_CONTROL": "true",
+            **({"SIMULATOR_WEBHOOK_SECRET": self.webhook_secret} if self.webhook_secret else {}),
         }
         port = self.port("SIMULATOR_PORT")
         return self._part("simulator", [], computed, self._is_ready("SIMULATOR_PORT"), f"http://127.0.0.1:{port}")
 
-    def jobs(self) -> Part:
+    def jobs(self, number: int = 1) -> Part:
         """The owner of PostgreSQL; `migrate` has to have run."""
-        ready = self._is_ready("JOBS_METRICS_PORT")
-        return self._part("jobs", ["serve"], self._jobs_settings(), ready, self._listen("JOBS_PORT"))
+        name, ports = _numbered("jobs", number)
+        ready = self._is_ready(f"{ports}_METRICS_PORT")
+        return self._part("jobs", ["serve"], self._jobs_settings(ports), ready, self._listen(f"{ports}_PORT"), name)
 
     def generator(self, number: int) -> Part:
         """One of any number of generators, counted from 1."""
@@ -80,16 +101,18 @@ class Services:
         }
         return self._part("generator", [], computed, self._is_ready(metrics), "", name=f"generator-{number}")
 
-    def gateway(self) -> Part:
+    def gateway(self, number: int = 1) -> Part:
         """REST, for the clients."""
+        name, ports = _numbered("gateway", number)
         computed = {
-            "GATEWAY_LISTEN": self._listen("GATEWAY_PORT"),
-            "GATEWAY_METRICS_LISTEN": self._listen("GATEWAY_METRICS_PORT"),
+            "GATEWAY_LISTEN": self._listen(f"{ports}_PORT"),
+            "GATEWAY_METRICS_LISTEN": self._listen(f"{ports}_METRICS_PORT"),
             "GATEWAY_JOBS_ADDRESS": self._listen("JOBS_PORT"),
             **self.store.settings("GATEWAY", self.bucket),
+            **({"GATEWAY_REPLICATE_WEBHOOK_SECRET": self.webhook_secret} if self.webhook_secret else {}),
         }
-        address = f"http://{self._listen('GATEWAY_PORT')}"
-        return self._part("gateway", [], computed, self._is_ready("GATEWAY_METRICS_PORT"), address)
+        address = f"http://{self._listen(f'{ports}_PORT')}"
+        return self._part("gateway", [], computed, self._is_ready(f"{ports}_METRICS_PORT"), address, name)
 
     def migrate(self) -> None:
         """Bring the database to this code's schema."""
@@ -105,15 +128,16 @@ class Services:
         return {
             "GENERATOR_REPLICATE_URL": f"http://{self._listen('SIMULATOR_PORT')}",
             "GENERATOR_OUTPUT_HOSTS": self._listen("SIMULATOR_FILES_PORT"),
+            **({"GENERATOR_WEBHOOK_URL": f"http://{self._listen('GATEWAY_PORT')}"} if self.webhook_secret else {}),
         }
 
-    def _jobs_settings(self) -> dict[str, str]:
+    def _jobs_settings(self, ports: str = "JOBS") -> dict[str, str]:
         return {
             "JOBS_DATABASE_URL": self.database_url,
             "JOBS_AMQP_URL": self.amqp_url,
-            "JOBS_LISTEN": self._listen("JOBS_PORT"),
-            "JOBS_WORKER_LISTEN": self._listen("JOBS_WORKER_PORT"),
-            "JOBS_METRICS_LISTEN": self._listen("JOBS_METRICS_PORT"),
+            "JOBS_LISTEN": self._listen(f"{ports}_PORT"),
+            "JOBS_WORKER_LISTEN": self._listen(f"{ports}_WORKER_PORT"),
+            "JOBS_METRICS_LISTEN": self._listen(f"{ports}_METRICS_PORT"),
             "JOBS_WORKER_TOKEN": self.worker_token,
         }
 
@@ -125,10 +149,10 @@ class Services:
         return lambda: probes.answers_http(port, "/readyz", only_ok=True)
 
     def _environment(self, service: str, computed: Mapping[str, str]) -> dict[str, str]:
-        prefix = f"{service.upper()}_"
-        preferred = {name: value for name, value in self.preferences.items() if name.startswith(prefix)}
-        overridden = {name: value for name, value in self.overrides.items() if name.startswith(prefix)}
-        python = {"PYTHONPATH": IMPORT_ROOTS, "PYTHONUNBUFFERED": "1"}
+        own = (f"{service.upper()}_", "OTEL_")  # where traces go is told to all in the same words
+        preferred = {name: value for name, value in self.preferences.items() if name.startswith(own)}
+        overridden = {name: value for name, value in self.overrides.items() if name.startswith(own)}
+        python = {"PYTHONPATH": import_roots(self.source), "PYTHONUNBUFFERED": "1"}
         return {**python, **preferred, **computed, **overridden}
 
     def _part(
@@ -159,3 +183,9 @@ class Services:
         if done.returncode != 0:
             raise PartFailed(f"python -m jobs {' '.join(arguments)} failed:\n{done.stderr.strip()}")
         return done.stdout
+
+
+def _numbered(service: str, number: int) -> tuple[str, str]:
+    """The name of a part of which there may be several, and how its ports' settings begin."""
+    name = service if number == 1 else f"{service}-{number}"
+    return name, name.upper().replace("-", "_")

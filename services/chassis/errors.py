@@ -55,6 +55,11 @@ def unavailable(message: str, retry_after_seconds: float = 1.0) -> AppError:
     return AppError(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", message, retry_after_seconds=retry_after_seconds)
 
 
+def internal() -> AppError:
+    """Something went wrong that nobody foresaw, and that only the log tells of; what the request asked for may have happened."""
+    return AppError(grpc.StatusCode.INTERNAL, "INTERNAL", "Something went wrong here; it is in the log.")
+
+
 def to_status(error: AppError) -> status_pb2.Status:
     """The error as it travels."""
     details = [any_pb2.Any()]

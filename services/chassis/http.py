@@ -10,6 +10,13 @@ import uvicorn
 from chassis.settings import HostPort
 from chassis.sockets import bind
 
+DRAIN_SECONDS = 15
+"""How long open requests may take to end after SIGTERM: a service has to be gone within 20 s."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than balancers keep theirs (60 s with most), as a request that is sent while
+it is closed here gets no answer."""
+
 
 class Server(uvicorn.Server):
     """uvicorn without its own signal handling: it re-raises SIGTERM after its shutdown, and nothing around it would be closed."""
@@ -21,7 +28,7 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int = 20) -> AsyncIterator[None]:
+async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int = DRAIN_SECONDS) -> AsyncIterator[None]:
     """Serves `app` while the context lasts; leaving it stops accepting and gives open requests `drain_seconds` to end."""
     config = uvicorn.Config(
         app,
@@ -31,6 +38,7 @@ async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int 
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )
     server = Server(config)

@@ -7,6 +7,7 @@ dropped on any doubt is simpler and heals surely. Queues are declared with `x-qu
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast
 
@@ -19,8 +20,14 @@ from prometheus_client import Gauge
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS = 10
-"""A dead peer is noticed after about three of these."""
+CONNECT_SECONDS = 5.0
+"""How long the making of a connection may take."""
+
+LONGEST_DELAY_SECONDS = 5.0
+"""The longest pause between two tries, before jitter: RabbitMQ is to be consumed again within 15 s after its return."""
+
+HEARTBEAT_SECONDS = 5
+"""A dead peer is noticed after four of these."""
 
 CONFIRM_SECONDS = 5.0
 """A broker that confirms later than this counts as away: an alarm blocks publishers without a word."""
@@ -31,15 +38,20 @@ SETUP_SECONDS = 20.0
 WATCHDOG_SECONDS = 5.0
 """How often a consumer is looked for."""
 
+NOBODY = "mediagen.nobody"
+"""A queue that there is not."""
+
 _up = Gauge("mediagen_rabbitmq_up", "1 while the connection to RabbitMQ works.", ["role"])
 
 
 async def supervise(url: str, role: str, session: Callable[[AbstractConnection], Awaitable[None]]) -> None:
-    """Keeps a connection up for ever and runs `session` on it; when either ends, drops both and connects again, in 0.5 to 10 s."""
+    """Keeps a connection up for ever and runs `session` on it; when either ends, drops both and connects again, soon."""
+    _up.labels(role).set(0)  # known from the start: where RabbitMQ was away all along, an alert would else see nothing
     delay = 0.5
     while True:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await aio_pika.connect(url, heartbeat=HEARTBEAT_SECONDS, client_properties={"connection_name": role})
         except Exception as error:
             log.warning("rabbitmq.away", role=role, error=f"{type(error).__name__}: {error}", retry_in=round(delay, 1))
@@ -50,15 +62,15 @@ async def supervise(url: str, role: str, session: Callable[[AbstractConnection],
                 await _run_until_closed(connection, session)
             except Exception as error:
                 log.warning("rabbitmq.lost", role=role, error=f"{type(error).__name__}: {error}")
-            else:
-                delay = 0.5
             finally:
                 _up.labels(role).set(0)
                 with contextlib.suppress(Exception):
                     async with asyncio.timeout(2):
                         await connection.close()
+        if time.monotonic() - began > SETUP_SECONDS:  # it worked for a while, so this is another trouble than the last one
+            delay = 0.5
         await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  jitter, no secret
-        delay = min(delay * 2, 10)
+        delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
 
 async def _run_until_closed(connection: AbstractConnection, session: Callable[[AbstractConnection], Awaitable[None]]) -> None:
@@ -87,10 +99,15 @@ async def publisher(connection: AbstractConnection, queue: str) -> AsyncIterator
     """A function that publishes one persistent message to `queue` and returns once the broker has confirmed it.
 
     It raises where the message was returned, rejected, or not confirmed in CONFIRM_SECONDS; then the connection should be dropped.
+    The broker has confirmed two by then, to nobody: in an alarm it takes connections and the first message of each, and reads
+    nothing after that.
     """
     async with asyncio.timeout(SETUP_SECONDS):
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare(channel, queue)
+    async with asyncio.timeout(CONFIRM_SECONDS):
+        for _ in range(2):
+            await channel.default_exchange.publish(aio_pika.Message(b""), NOBODY, mandatory=False)
 
     async def publish(body: bytes) -> None:
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, type=queue)

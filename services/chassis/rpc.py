@@ -1,48 +1,49 @@
-"""gRPC as every service speaks it: a server with health, reflection, authentication and typed errors, and a channel that heals."""
+"""gRPC as every service serves it: with health, reflection, authentication, typed errors, metrics and traces."""
 
+import asyncio
 import contextlib
-import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
-from prometheus_client import Counter, Histogram
+from opentelemetry.trace import SpanKind
 
-from chassis.errors import AppError, to_status
+from chassis import tracing
+from chassis.channel import KEEPALIVE_SECONDS, MAX_MESSAGE_BYTES, REQUEST_ID, TRACEPARENT
+from chassis.errors import AppError, internal, to_status
+from chassis.rpc_metrics import MethodMetrics, Outcome
 from chassis.settings import HostPort
 from chassis.sockets import bind
+from chassis.tls import ServerTls, server_credentials
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
 else:
     Handler = grpc.RpcMethodHandler
+    Context = grpc.aio.ServicerContext
 
 log = structlog.get_logger()
 
 caller: ContextVar[Any] = ContextVar("caller")
 """Who makes the current call: what the server's `authenticate` returned."""
 
-REQUEST_ID = "x-request-id"
-"""Metadata key of the request id, the same as the HTTP header."""
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""A batch of 256 jobs of the largest size fits."""
-
 MAX_METADATA_BYTES = 64 * 1024
 """A batch call names the request id and trace of each of its requests in metadata; gRPC itself refuses more than 8 to 16 KiB."""
 
-KEEPALIVE_SECONDS = 30
+NOTICE_SECONDS = 0.5
+"""How long a server that is to end goes on serving after it said so. gRPC cancels calls that are on their way while a server stops;
+clients that watch its health have turned to another one by then."""
 
-_handled = Counter("grpc_server_handled_total", "RPCs completed, by code.", ["grpc_method", "grpc_code"])
-_seconds = Histogram("grpc_server_handling_seconds", "Seconds from an RPC's arrival to its answer.", ["grpc_method"])
+DRAIN_SECONDS = 15.0
+"""How long open calls may take to end after that: a service has to be gone within 20 s."""
 
 Authenticate = Callable[[str | None], Awaitable[Any]]
 """Turns the bearer token of a call (None where it has none) into the caller, or raises AppError."""
@@ -53,6 +54,7 @@ class _Boundary(grpc.aio.ServerInterceptor):
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
+        self._methods: dict[str, MethodMetrics] = {}
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]], details: grpc.HandlerCallDetails
@@ -61,56 +63,79 @@ class _Boundary(grpc.aio.ServerInterceptor):
         method: str = details.method
         if handler is None or method.startswith("/grpc."):  # unknown methods; health and reflection need no key
             return handler
+        # Requests are decoded in here: bytes that are no message would end as an UNKNOWN of gRPC's own.
+        decode = handler.request_deserializer
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+                self._unary(method, handler.unary_unary, decode), None, handler.response_serializer
             )
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            self._stream(method, handler.unary_stream, decode), None, handler.response_serializer
         )
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
-        async def unary(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            async with self._call(method, context):
-                response: Message = await behaviour(request, context)
-                return response
+    def _unary(self, method: str, behaviour: Any, decode: Any) -> Any:
+        measured = self._metrics(method, streams=False).measured
+
+        async def unary(request: bytes, context: Context) -> Message:
+            with measured() as outcome:
+                async with self._call(method, context, outcome):
+                    # One that comes without a trace is of a loop of ours, and nobody would look for it.
+                    traced = tracing.span(method.strip("/"), SpanKind.SERVER) if tracing.traceparent() else contextlib.nullcontext()
+                    with traced:
+                        response: Message = await behaviour(_decoded(request, decode), context)
+                        return response
             raise AssertionError("the call was aborted")  # pragma: no cover
 
         return unary
 
-    def _stream(self, method: str, behaviour: Any) -> Any:
-        async def stream(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
-            async with self._call(method, context):
-                async for response in behaviour(request, context):
-                    yield response
+    def _stream(self, method: str, behaviour: Any, decode: Any) -> Any:
+        measured = self._metrics(method, streams=True).measured
+
+        async def stream(request: bytes, context: Context) -> AsyncIterator[Message]:
+            with measured() as outcome:
+                async with self._call(method, context, outcome):
+                    async for response in behaviour(_decoded(request, decode), context):
+                        yield response
 
         return stream
 
+    def _metrics(self, method: str, *, streams: bool) -> MethodMetrics:
+        if method not in self._methods:
+            self._methods[method] = MethodMetrics(method, streams=streams)
+        return self._methods[method]
+
     @contextlib.asynccontextmanager
-    async def _call(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    async def _call(self, method: str, context: Context, outcome: Outcome) -> AsyncIterator[None]:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         structlog.contextvars.clear_contextvars()
         if request_id := metadata.get(REQUEST_ID):
             structlog.contextvars.bind_contextvars(request_id=request_id)
-        began = time.perf_counter()
-        code = "OK"
+        tracing.receive(metadata.get(TRACEPARENT))
         try:
             scheme, _, token = metadata.get("authorization", "").partition(" ")
             caller.set(await self._authenticate(token if scheme.lower() == "bearer" and token else None))
             yield
         except AppError as error:
-            code = error.code.name
+            outcome.code = error.code.name
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        except (grpc.aio.AbortError, GeneratorExit):
+        except grpc.aio.AbortError:
+            outcome.code = context.code().name
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome.code = grpc.StatusCode.CANCELLED.name
             raise
         except Exception:
-            code = "INTERNAL"
+            outcome.code = grpc.StatusCode.INTERNAL.name
             log.exception("rpc.failed", method=method)
-            failure = AppError(grpc.StatusCode.INTERNAL, "INTERNAL", "Something went wrong here; it is in the log.")
-            await context.abort_with_status(rpc_status.to_status(to_status(failure)))
-        finally:
-            _handled.labels(method, code).inc()
-            _seconds.labels(method).observe(time.perf_counter() - began)
+            await context.abort_with_status(rpc_status.to_status(to_status(internal())))
+
+
+def _decoded(request: bytes, decode: Callable[[bytes], Message]) -> Message:
+    try:
+        return decode(request)
+    except DecodeError:
+        message = "The request is no message of this method."
+        raise AppError(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_UNDECODABLE", message) from None
 
 
 @contextlib.asynccontextmanager
@@ -119,11 +144,16 @@ async def serving_grpc(
     services: Sequence[str],
     register: Callable[[grpc.aio.Server], None],
     authenticate: Authenticate,
-    drain_seconds: float = 20,
+    stopping: asyncio.Event,
+    *,
+    tls: ServerTls | None = None,
+    notice_seconds: float = NOTICE_SECONDS,
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> AsyncIterator[None]:
-    """Serves what `register` adds, under the full names `services`, while the context lasts.
+    """Serves what `register` adds, under the full names `services`, while the context lasts and until `stopping` is set.
 
-    Leaving it reports NOT_SERVING, then gives open calls `drain_seconds`. Raises StartupError where the address is taken.
+    Then it reports NOT_SERVING, serves for `notice_seconds` more, and gives open calls `drain_seconds`; several servers that share
+    `stopping` do so at the same time. Leaving the context sets it and waits. Raises StartupError where the address is taken.
     """
     server = grpc.aio.server(
         interceptors=[_Boundary(authenticate)],
@@ -134,7 +164,7 @@ async def serving_grpc(
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
             ("grpc.http2.max_ping_strikes", 0),
             # Clients look names up again only when a connection ends; so that a new pod gets its share, none lives long.
             ("grpc.max_connection_age_ms", 300_000),
@@ -146,47 +176,23 @@ async def serving_grpc(
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection([*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], server)
     bind(listen).close()  # gRPC would say why it cannot listen to the terminal only, in its own words
-    server.add_insecure_port(str(listen))
+    if tls is None:
+        server.add_insecure_port(str(listen))
+    else:
+        server.add_secure_port(str(listen), server_credentials(tls))
     await server.start()
     for name in ("", *services):
         await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain() -> None:
+        await stopping.wait()
+        await health.enter_graceful_shutdown()
+        await asyncio.sleep(notice_seconds)
+        await server.stop(drain_seconds)
+
+    drained = asyncio.create_task(drain(), name=f"drain {listen}")
     try:
         yield
     finally:
-        await health.enter_graceful_shutdown()
-        await server.stop(drain_seconds)
-
-
-def channel(target: HostPort) -> grpc.aio.Channel:
-    """A channel to every address of `target`, in turn. Calls that the server surely did not commit are repeated where it was away.
-
-    Every call needs a timeout of its own; every RPC of ours may be repeated.
-    """
-    config = {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
-    }
-    return grpc.aio.insecure_channel(
-        f"dns:///{target}",
-        options=[
-            ("grpc.service_config", json.dumps(config)),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.max_reconnect_backoff_ms", 2_000),
-        ],
-    )
+        stopping.set()
+        await drained

@@ -1,17 +1,19 @@
 """What a service tells about itself: structured logs, and a port with its metrics and its health."""
 
+import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, disable_created_metrics, generate_latest
 
-from chassis.lifecycle import StartupError
+from chassis import vitals
 from chassis.settings import HostPort
+from chassis.sockets import bind
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -56,10 +58,19 @@ Check = Callable[[], str | None]
 
 
 @contextlib.asynccontextmanager
-async def serving_metrics(listen: HostPort, *, live: Check, ready: Check) -> AsyncIterator[None]:
-    """Serves /metrics, /livez and /readyz on a port that is never routed to users. Raises StartupError where it is taken."""
+async def serving_metrics(
+    service: str, listen: HostPort, *, live: Check, ready: Check, refresh: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[None]:
+    """Serves /metrics, /livez and /readyz on a port that is never routed to users. Raises StartupError where it is taken.
+
+    `refresh` brings the gauges up to date that have to ask somebody; it must be quick, and never raise.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which no dashboard wants
+    vitals.tell_version(service)
 
     async def metrics(_request: web.Request) -> web.Response:
+        if refresh is not None:
+            await refresh()
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def health(check: Check) -> Callable[[web.Request], object]:
@@ -75,12 +86,11 @@ async def serving_metrics(listen: HostPort, *, live: Check, ready: Check) -> Asy
     app.router.add_get("/readyz", health(ready))  # type: ignore[arg-type]
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    watch = asyncio.create_task(vitals.watch_loop(), name="lag of the loop")
     try:
-        await web.TCPSite(runner, listen.host, listen.port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise StartupError(f"cannot listen on {listen}: {error.strerror or error}") from None
-    try:
+        # Not a TCPSite: asyncio makes [::] deaf to IPv4, by which a kubelet of a dual-stack cluster may ask.
+        await web.SockSite(runner, bind(listen)).start()
         yield
     finally:
+        watch.cancel()
         await runner.cleanup()

@@ -4,11 +4,12 @@ import contextlib
 
 import aiohttp
 
+from chassis.channel import channel
 from chassis.http import serving
 from chassis.lifecycle import Lifecycle, run
-from chassis.rpc import channel
 from chassis.settings import load_settings
 from chassis.telemetry import configure_logging, serving_metrics
+from chassis.tracing import exporting_traces
 from gateway.api import create_app
 from gateway.jobs_client import JobsClient
 from gateway.object_store import ObjectStore
@@ -19,7 +20,8 @@ from gateway.settings import Settings
 async def serve(settings: Settings) -> int:
     """Serves until SIGTERM; the REST port closes first, and requests that are open get their answers."""
     async with contextlib.AsyncExitStack() as stack:
-        jobs_channel = await stack.enter_async_context(channel(settings.jobs_address))
+        await stack.enter_async_context(exporting_traces("gateway", settings))
+        jobs_channel = await stack.enter_async_context(channel(settings.jobs_address, settings.jobs_tls))
         # No limit of its own: slow readers of a hundred files would make everybody else wait for theirs.
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
         store = ObjectStore(
@@ -46,10 +48,11 @@ async def serve(settings: Settings) -> int:
             ready=ready,
             max_body_bytes=settings.max_body_bytes,
             cors_origins=settings.cors_origins,
+            webhook_secrets=tuple(secret.get_secret_value() for secret in settings.replicate_webhook_secret),
         )
-        await stack.enter_async_context(serving_metrics(settings.metrics_listen, live=live, ready=ready))
+        await stack.enter_async_context(serving_metrics("gateway", settings.metrics_listen, live=live, ready=ready))
         await stack.enter_async_context(serving(app, settings.listen))
-        await life.stopping.wait()
+        await life.until_stopped()
     return life.exit_code
 
 

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from chassis.errors import AppError
 from chassis.telemetry import Check
-from gateway import problems
+from gateway import problems, webhooks
 from gateway.docs_page import add_docs
 from gateway.job_routes import JobRoutes
 from gateway.jobs_client import JobsClient
@@ -18,9 +18,15 @@ from gateway.object_store import ObjectStore
 
 
 def create_app(
-    *, jobs: JobsClient, store: ObjectStore, ready: Check, max_body_bytes: int, cors_origins: tuple[str, ...] = ()
+    *,
+    jobs: JobsClient,
+    store: ObjectStore,
+    ready: Check,
+    max_body_bytes: int,
+    cors_origins: tuple[str, ...] = (),
+    webhook_secrets: tuple[str, ...] = (),
 ) -> FastAPI:
-    """Builds the application over its parts; `ready` is what /readyz answers."""
+    """Builds the application over its parts; `ready` is what /readyz answers. Without a secret webhooks have no route."""
     app = FastAPI(
         title="mediagen",
         version="1.0.0",
@@ -37,10 +43,13 @@ def create_app(
     )
     JobRoutes(jobs).add_to(app)
     MediaRoutes(jobs, store).add_to(app)
+    if webhook_secrets:
+        webhooks.WebhookRoutes(jobs, webhook_secrets).add_to(app)
     _add_health(app, ready)
     add_docs(app)
 
-    app.add_middleware(BodyLimit, limit=max_body_bytes)
+    larger = {webhooks.PREFIX: webhooks.MAX_BODY_BYTES} if webhook_secrets else {}
+    app.add_middleware(BodyLimit, limit=max_body_bytes, larger=larger)
     app.add_middleware(LastResort)
     if cors_origins:
         app.add_middleware(

@@ -8,11 +8,11 @@ from typing import Self
 import grpc
 from starlette.requests import Request
 
+from chassis import tracing
+from chassis.channel import REQUEST_ID, TRACEPARENT
 from chassis.errors import AppError
-from chassis.rpc import REQUEST_ID
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,1024}")
 
 Metadata = tuple[tuple[str, str], ...]
@@ -28,7 +28,7 @@ class Caller:
     request_id: str
     """The id that every log line about the request carries."""
     traceparent: str | None = None
-    """W3C trace context, where the request had a valid one."""
+    """W3C trace context of what is done for it, where it belongs to a trace."""
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -41,12 +41,7 @@ class Caller:
     @classmethod
     def anonymous(cls, request: Request) -> Self:
         """Reads it from a request without looking at its key, for what another token allows."""
-        traceparent = request.headers.get("traceparent", "")
-        return cls(
-            authorization=None,
-            request_id=request.state.request_id,
-            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
-        )
+        return cls(authorization=None, request_id=request.state.request_id, traceparent=tracing.traceparent() or None)
 
     def metadata(self) -> Metadata:
         """As gRPC metadata."""
@@ -54,7 +49,7 @@ class Caller:
         if self.authorization is not None:
             pairs.append(("authorization", self.authorization))
         if self.traceparent is not None:
-            pairs.append(("traceparent", self.traceparent))
+            pairs.append((TRACEPARENT, self.traceparent))
         return tuple(pairs)
 
 

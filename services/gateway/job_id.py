@@ -3,6 +3,7 @@
 import re
 from typing import Annotated
 
+import structlog
 from fastapi import Path
 from starlette.convertors import StringConvertor
 
@@ -22,9 +23,10 @@ class JobIdConvertor(StringConvertor):
 
 
 def checked_job_id(text: str) -> str:
-    """A job id in the form that `jobs` knows; raises ProblemError where it can be none."""
+    """A job id in the form that `jobs` knows, which is in every log line from now on; raises ProblemError where it can be none."""
     job_id = text.lower()
     if not _UUID.fullmatch(job_id):
         message = "A job id is a UUID, such as 019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47."
         raise invalid_fields([FieldError(field="job_id", message=message)])
+    structlog.contextvars.bind_contextvars(job_id=job_id)
     return job_id

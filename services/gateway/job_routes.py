@@ -4,6 +4,7 @@ import hashlib
 from typing import Annotated
 from urllib.parse import urlencode
 
+import structlog
 from fastapi import FastAPI, Query
 from fastapi.routing import APIRoute
 from starlette.convertors import register_url_convertor
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
+from chassis.failpoints import failpoint
 from gateway import openapi
 from gateway.caller import Caller
 from gateway.conditional import if_none_match
@@ -99,7 +101,10 @@ class JobRoutes:
         caller = Caller.of(request)
         request_id = read_request_id(request.headers)
         job = read_job(request.headers.get("content-type"), await request.body())
+        failpoint("gateway.create.received")
         response = await self._jobs.create(caller, job, request_id)
+        structlog.contextvars.bind_contextvars(job_id=response.job.id)
+        failpoint("gateway.create.accepted")
         headers = {"Location": f"/api/v1/jobs/{response.job.id}"}
         if response.repeated:
             headers["Idempotent-Replayed"] = "true"

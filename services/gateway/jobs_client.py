@@ -18,6 +18,9 @@ CALL_SECONDS = 10.0
 BATCH = 128
 """Requests in one call; so many ids of the longest kind fit into the metadata that a server of ours takes."""
 
+WEBHOOK_SECONDS = 4.0
+"""How long a note of a webhook may take: its sender waits a few seconds for the answer, and comes again."""
+
 KEYS = 1000
 """API keys whose batchers are kept; the one unused for longest makes room."""
 
@@ -66,6 +69,11 @@ class JobsClient:
         request = jobs_pb2.GetOutputRequest(job_id=job_id, index=index, access_token=access_token)
         call = self._stub.GetOutput(request, timeout=CALL_SECONDS, metadata=caller.metadata(), wait_for_ready=True)
         return (await _answer(call)).output
+
+    async def note_webhook(self, caller: Caller, request: jobs_pb2.NoteWebhookRequest) -> None:
+        """Has stored what a webhook said; AppError PERMISSION_DENIED where its token is wrong."""
+        call = self._stub.NoteWebhook(request, timeout=WEBHOOK_SECONDS, metadata=caller.metadata(), wait_for_ready=True)
+        await _answer(call)
 
     def _batches_of(self, caller: Caller) -> "_KeyBatches":
         batches = self._batches.get(caller.authorization)

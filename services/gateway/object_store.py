@@ -8,6 +8,8 @@ import aiohttp
 import structlog
 from minio import Minio
 
+from chassis.http_metrics import object_store
+from chassis.server_time import ServerTime
 from gateway.conditional import Span
 from gateway.problems import ProblemError
 
@@ -16,8 +18,9 @@ log = structlog.get_logger()
 CHUNK_BYTES = 256 * 1024
 """The most that one download holds in memory, beside the sockets' buffers."""
 
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=15)
 _LINK_LIFE = timedelta(minutes=5)
+_CLOCK_OFF = timedelta(minutes=1)
 
 
 class ObjectStore:
@@ -30,6 +33,8 @@ class ObjectStore:
         url = urlsplit(endpoint)
         self._session = session
         self._bucket = bucket
+        self._clock = ServerTime()
+        object_store.expect("GET", "200")
         # With a region it signs without asking the server anything.
         self._minio = Minio(
             endpoint=url.netloc, access_key=access_key, secret_key=secret_key, secure=url.scheme == "https", region=region
@@ -37,14 +42,14 @@ class ObjectStore:
 
     async def open(self, key: str, size: int, span: Span | None) -> "OpenObject":
         """Opens an object of `size` bytes, or a part of it. Raises ProblemError: 404 where it is gone, 503 where S3 is away."""
-        link = self._minio.presigned_get_object(bucket_name=self._bucket, object_name=key, expires=_LINK_LIFE)
         headers = {"Accept-Encoding": "identity"}
         if span is not None:
             headers["Range"] = f"bytes={span.start}-{span.end - 1}"
-        try:
-            response = await self._session.get(link, headers=headers, timeout=_TIMEOUT)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _away(key, f"{type(error).__name__}: {error}") from None
+        response, off = await self._get(key, headers)
+        if response.status in (400, 403) and abs(off) > _CLOCK_OFF:  # refused for our clock; its own is known by now
+            log.warning("object_store.clock", seconds_off=round(off.total_seconds()))
+            response.close()
+            response, _ = await self._get(key, headers)
         if response.status == 404:
             response.close()
             log.error("object.gone", key=key)
@@ -60,6 +65,19 @@ class ObjectStore:
             response.close()
             raise _away(key, f"S3 sends {response.content_length} bytes ({part}) instead of {expected}")
         return OpenObject(response, skip=span.start if part is None else 0, length=span.length)
+
+    async def _get(self, key: str, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, timedelta]:
+        """The answer to a request that is signed by the server's own clock, and how far off that was believed to be."""
+        link = self._minio.get_presigned_url(
+            method="GET", bucket_name=self._bucket, object_name=key, expires=_LINK_LIFE, request_date=self._clock.now()
+        )
+        try:
+            with object_store.measured("GET") as statuses:
+                response = await self._session.get(link, headers=headers, timeout=_TIMEOUT)
+                statuses.append(response.status)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _away(key, f"{type(error).__name__}: {error}") from None
+        return response, self._clock.learn(response.headers.get("Date"))
 
 
 class OpenObject:

@@ -1,12 +1,17 @@
 """The gateway's settings: environment variables that begin with GATEWAY_."""
 
+import base64
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from chassis.settings import HostPort, Listen
+from chassis.settings import HostPort, Listen, TracingSettings
+from chassis.tls import JobsTlsSettings
+
+MAX_WEBHOOK_SECRETS = 2
+MIN_WEBHOOK_KEY_BYTES = 16
 
 
 def parse_endpoint(value: object) -> object:
@@ -34,7 +39,24 @@ def parse_origins(value: object) -> object:
     return origins
 
 
-class Settings(BaseSettings):
+def parse_webhook_secrets(value: object) -> object:
+    """Splits one or two signing secrets; raises ValueError for what is none, without telling it."""
+    if not isinstance(value, str):
+        return value
+    secrets = tuple(secret.strip() for secret in value.split(",") if secret.strip())
+    for secret in secrets:
+        try:
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            key = b""
+        if not secret.startswith("whsec_") or len(key) < MIN_WEBHOOK_KEY_BYTES or len(secrets) > MAX_WEBHOOK_SECRETS:
+            raise ValueError(
+                "must be whsec_ and base64, as Replicate gives it; two of them, separated by a comma, while it changes"
+            )
+    return tuple(map(SecretStr, secrets))
+
+
+class Settings(TracingSettings, JobsTlsSettings):
     """Where the gateway listens, and what it stands on."""
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
@@ -68,6 +90,10 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(262_144, ge=1024)
     """Size of the largest request body, in bytes; a larger one is answered with 413."""
+
+    replicate_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parse_webhook_secrets)] = ()
+    """What Replicate signs webhooks with: `whsec_…`, as GET /v1/webhooks/default/secret tells it. While it changes, the old and the
+    new one, separated by a comma. Without it no webhook is taken."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is logged."""

@@ -5,14 +5,16 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from chassis import rabbit
+from chassis.channel import channel
 from chassis.lifecycle import Lifecycle, run
-from chassis.rpc import channel
 from chassis.settings import load_settings
 from chassis.telemetry import configure_logging, serving_metrics
+from chassis.tracing import exporting_traces
 from generator.bells import Bells
 from generator.bucket import open_bucket
 from generator.claims import Claims
 from generator.health import Health
+from generator.hints import Hints
 from generator.hosts import AllowedHosts
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
@@ -34,7 +36,8 @@ async def main(settings: Settings) -> int:
     token = settings.replicate_token.get_secret_value() if settings.replicate_token else None
     leash, budget, allowed = Leash(), ReadBudget(), AllowedHosts(settings.output_hosts)
     async with AsyncExitStack() as stack:
-        stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address)))
+        await stack.enter_async_context(exporting_traces("generator", settings))
+        stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address, settings.jobs_tls)))
         jobs = JobsClient(stub, settings.worker_token.get_secret_value(), str(uuid.uuid4()))
         api = await stack.enter_async_context(replicate_api(str(settings.replicate_url), token))
         bucket = await stack.enter_async_context(
@@ -50,18 +53,21 @@ async def main(settings: Settings) -> int:
         life = await stack.enter_async_context(Lifecycle())  # after what its tasks use, so that they end before it
         storing = Storing(Transfers(downloads, allowed, bucket, settings.max_output_bytes, token), bucket)
         poller = Poller(api, budget)
-        tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing, bucket)
+        public_url = str(settings.webhook_url) if settings.webhook_url else None
+        tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing, bucket, public_url)
         worker = Worker(jobs, leash, budget, bucket, settings.slots, partial(run_job, tools=tools))
         bells = Bells(worker.changed)
         health = Health(worker, poller, leash)
-        await stack.enter_async_context(serving_metrics(settings.metrics_listen, live=health.live, ready=health.ready))
+        await stack.enter_async_context(serving_metrics("generator", settings.metrics_listen, live=health.live, ready=health.ready))
 
         life.spawn(worker.heartbeats(), "heartbeats")
         life.spawn(poller.run(leash), "poller")
+        if public_url:
+            life.spawn(Hints(jobs, api, poller, budget).run(leash), "hints")
         life.spawn(bucket.watch(), "bucket")
         listening = life.spawn(rabbit.supervise(settings.amqp_url.get_secret_value(), "generator", bells.session), "bells")
         claiming = life.spawn(Claims(jobs, worker, bells, bucket, leash).run(), "claims")
-        await life.stopping.wait()
+        await life.until_stopped()
         listening.cancel()
         await worker.drain(claiming)
     return life.exit_code

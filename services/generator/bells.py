@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from google.protobuf.message import DecodeError
 
 from chassis import rabbit
+from chassis.failpoints import failpoint
 from mediagen.jobs.v1.ready_pb2 import JobsReady
 
 log = structlog.get_logger()
@@ -17,6 +19,9 @@ log = structlog.get_logger()
 QUEUE = JobsReady.DESCRIPTOR.full_name
 
 PREFETCH = 16
+
+MAX_IDS = 1000
+"""As many as one claim may name. Ours hold 20 at most."""
 
 
 @dataclass(eq=False)
@@ -36,6 +41,8 @@ class Bell:
             await self.message.ack()
         except Exception as error:
             log.info("bell.ack_failed", error=type(error).__name__)
+        else:
+            failpoint("generator.bell.acknowledged")
 
     async def give_back(self) -> None:
         """Somebody else may take it."""
@@ -43,6 +50,13 @@ class Bell:
             await self.message.nack(requeue=True)
         except Exception as error:
             log.info("bell.nack_failed", error=type(error).__name__)
+
+    async def refuse(self) -> None:
+        """Nobody will ever make anything of it."""
+        try:
+            await self.message.reject(requeue=False)
+        except Exception as error:
+            log.info("bell.reject_failed", error=type(error).__name__)
 
 
 class Bells:
@@ -78,11 +92,24 @@ class Bells:
         return bool(self._waiting)
 
     async def _deliver(self, message: AbstractIncomingMessage) -> None:
-        try:
-            ready = JobsReady.FromString(message.body)
-        except DecodeError:
-            log.error("bell.undecodable", message_id=message.message_id, size=len(message.body))
-            await message.reject(requeue=False)
+        ready = _understood(message.body)
+        if ready is None:
+            log.error("bell.not_understood", message_id=message.message_id, size=len(message.body))
+            await message.reject(requeue=False)  # to the dead letters: it would come again for ever
             return
+        failpoint("generator.bell.received")
         self._waiting.append(Bell(message, ready))
         self._changed.set()
+
+
+def _understood(body: bytes) -> JobsReady | None:
+    """The message; None where it is none of ours. One claim takes several, so that a single bad id would spoil others' too."""
+    try:
+        ready = JobsReady.FromString(body)
+        if 1 <= len(ready.job_ids) <= MAX_IDS:
+            for job_id in ready.job_ids:
+                uuid.UUID(job_id)
+            return ready
+    except (DecodeError, ValueError):
+        pass
+    return None

@@ -10,6 +10,7 @@ import grpc
 import stamina
 import structlog
 
+from chassis.failpoints import failpoint
 from generator.bells import Bell, Bells
 from generator.bucket import Bucket
 from generator.held import to_its_end
@@ -65,12 +66,16 @@ class Claims:
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
-                    self._worker.take(await self._claim(job_ids, self._worker.free))
+                    grants = await self._claim(job_ids, self._worker.free)
+                    failpoint("generator.claim.granted")
+                    self._worker.take(grants)
         except grpc.aio.AioRpcError as error:
             log.warning("claim.failed", code=error.code().name, details=error.details(), jobs=len(job_ids))
             for bell in bells:
-                await bell.give_back()
+                # What is wrong once is wrong always: given back it would come again at once, and go round and round.
+                await (bell.give_back() if may_succeed_later(error) else bell.refuse())
         else:
+            failpoint("generator.claim.taken")
             for bell in bells:
                 await bell.acknowledge()
 

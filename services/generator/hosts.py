@@ -51,7 +51,10 @@ class AllowedHosts:
 
     def check(self, url: URL) -> None:
         """Raises ForbiddenAddress unless the URL may be fetched; called for every hop of a redirect."""
-        host, port = (url.host or "").lower().rstrip("."), url.port
+        try:
+            host, port = (url.host or "").lower().rstrip("."), url.port
+        except ValueError:  # yarl reads some parts only when they are asked for
+            raise ForbiddenAddress("the output is behind a URL that is none") from None
         if url.user or url.password:
             raise ForbiddenAddress(f"{url.scheme}://{host} carries credentials")
         for pattern in self._patterns:
@@ -70,6 +73,31 @@ def _matches(pattern: str, host: str) -> bool:
     return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1 if pattern.startswith("*.") else host == pattern
 
 
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IN_DISGUISE = [
+    ipaddress.ip_network(network)
+    for network in (
+        "2002::/16",  # 6to4, which holds an IPv4 address
+        "3fff::/20",  # documentation
+        "192.0.0.0/24",  # of protocols
+        "192.88.99.0/24",  # relays of 6to4
+    )
+]
+"""What some versions of Python take for public. Everything IPv6 that is public is in 2000::/3."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the public internet's, for one host; an IPv4 address inside an IPv6 one has to be so, too."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:  # how a network without IPv4 resolves every name: the gateway would lead on to the address inside
+            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found not in _UNICAST:
+            return False
+    return found.is_global and not found.is_multicast and not any(found in network for network in _IN_DISGUISE)
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names for the download session. The connection is made to the very addresses that were checked here."""
 
@@ -80,10 +108,13 @@ class GuardedResolver(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses of `host`; raises ForbiddenAddress where any of them is not a public one."""
-        found = await self._names.resolve(host, port, family)
+        try:
+            found = await self._names.resolve(host, port, family)
+        except UnicodeError:  # an empty label, or one that is too long: no resolver is even asked
+            raise ForbiddenAddress("the host of the output is not a name") from None
         if not self._allowed.may_be_private(host, port):
             for address in found:
-                if not ipaddress.ip_address(address["host"].partition("%")[0]).is_global:
+                if not is_public(address["host"]):
                     raise ForbiddenAddress(f"{host} leads to an address that is not a public one")
         return found
 

@@ -1,15 +1,17 @@
 """What this generator says to jobs: claims, heartbeats, and reports that are repeated until they are answered."""
 
+import math
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 import stamina
 import structlog
 
+from chassis import tracing
 from chassis.batching import Batcher
-from chassis.rpc import REQUEST_ID
+from chassis.channel import REQUEST_ID, TRACEPARENT
 from mediagen.jobs.v1 import worker_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ log = structlog.get_logger()
 
 REPORT_SECONDS = 10.0
 """How long one report may take before it is sent again."""
+
+BROKEN_TRIES = 5
+"""After so many answers that something went wrong in jobs itself, the entries of a message are no longer sent together."""
 
 Entry = TypeVar("Entry")
 Answer = TypeVar("Answer")
@@ -32,6 +37,14 @@ _OURS = {
     grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Codes that say the request itself is wrong: repeating it would change nothing."""
+
+
+_BROKEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+"""Codes that say that jobs itself failed: another time it may not, or it stumbles over this very message."""
+
+
+class _Alone(Exception):
+    """Jobs stumbles over the message that the entry was in."""
 
 
 class _Origin(NamedTuple):
@@ -114,19 +127,31 @@ class JobsClient:
         """One try at a heartbeat. Raises AioRpcError."""
         return await self._stub.Heartbeat(request, timeout=timeout, metadata=self._metadata([]))
 
+    async def watch_predictions(self, timeout: float) -> AsyncIterator[pb.WatchPredictionsResponse]:
+        """What webhooks say of this worker's predictions, for at most `timeout` seconds. Raises AioRpcError."""
+        request = pb.WatchPredictionsRequest(worker_id=self.worker_id)
+        async for response in self._stub.WatchPredictions(request, timeout=timeout, metadata=self._metadata([])):
+            yield response
+
     def _report(
         self, name: str, call: Callable[[list[Entry], Metadata], Awaitable[Sequence[Answer]]]
     ) -> Callable[[Entry], Awaitable[Answer]]:
         """A function that reports one entry, together with those that wait beside it, and returns what became of it.
 
         It is repeated until it is answered or the process ends. Where jobs finds a message wrong, its entries are sent one by one,
-        so that a single bad one harms no other; that one raises AioRpcError.
+        so that a single bad one harms no other; that one raises AioRpcError. Where jobs stumbles over a message again and again,
+        its entries go on one by one, too: the one that it stumbles over holds up nobody else.
         """
 
-        async def send(entries: list[Entry], origins: list[_Origin]) -> Sequence[Answer]:
-            async for attempt in stamina.retry_context(
-                on=may_succeed_later, attempts=None, timeout=None, wait_max=5.0, wait_jitter=0.3
-            ):
+        async def send(entries: list[Entry], origins: list[_Origin], broken_tries: float = math.inf) -> Sequence[Answer]:
+            broken = 0
+
+            def again(error: Exception) -> bool:
+                nonlocal broken
+                broken += isinstance(error, grpc.aio.AioRpcError) and error.code() in _BROKEN
+                return broken < broken_tries and may_succeed_later(error)
+
+            async for attempt in stamina.retry_context(on=again, attempts=None, timeout=None, wait_max=5.0, wait_jitter=0.3):
                 with attempt:
                     answers = await call(entries, self._metadata(origins))
                     if len(answers) != len(entries):
@@ -137,8 +162,11 @@ class JobsClient:
         async def flush(batch: list[tuple[Entry, _Origin]]) -> Sequence[Answer | Exception]:
             structlog.contextvars.clear_contextvars()  # the ids in the context are those of whoever came first
             try:
-                return await send([entry for entry, _ in batch], [origin for _, origin in batch])
+                return await send([entry for entry, _ in batch], [origin for _, origin in batch], BROKEN_TRIES)
             except grpc.aio.AioRpcError as error:
+                if error.code() in _BROKEN:
+                    log.error("report.alone", verb=name, entries=len(batch), details=error.details())
+                    return [_Alone()] * len(batch)
                 log.error("report.refused", verb=name, entries=len(batch), code=error.code().name, details=error.details())
                 if len(batch) == 1:
                     return [error]
@@ -150,8 +178,12 @@ class JobsClient:
         batcher = Batcher(flush)
 
         async def report(entry: Entry) -> Answer:
-            context = structlog.contextvars.get_contextvars()
-            return await batcher.submit((entry, _Origin(context.get("request_id", ""), context.get("traceparent", ""))))
+            request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+            origin = _Origin(request_id, tracing.traceparent())
+            try:
+                return await batcher.submit((entry, origin))
+            except _Alone:
+                return (await send([entry], [origin]))[0]
 
         return report
 
@@ -161,4 +193,4 @@ class JobsClient:
         origin = distinct.pop() if len(distinct) == 1 else _Origin("", "")
         request_id = origin.request_id or str(uuid.uuid4())
         metadata: Metadata = (self._authorization, (REQUEST_ID, request_id))
-        return (*metadata, ("traceparent", origin.traceparent)) if origin.traceparent else metadata
+        return (*metadata, (TRACEPARENT, origin.traceparent)) if origin.traceparent else metadata

@@ -2,7 +2,8 @@
 
 Look-ups that wait at the same time share one walk through the list. A prediction matches where its model and its whole input are
 those of the job, compared as JSON values. Keys that Replicate shows beyond ours are tolerated only where they are null: a
-prediction with more inputs than ours was made for another job, and binding it would hand out a stranger's picture.
+prediction with more inputs than ours was made for another job, and binding it would hand out a stranger's picture. Where Replicate
+shows the webhook that a create carried, the intent in its URL decides instead: it is this create's own, or another's.
 """
 
 import datetime
@@ -18,6 +19,7 @@ from chassis.batching import Batcher
 from generator.moments import moment
 from generator.reads import ReadBudget
 from generator.replicate_api import Prediction, ReadFailed, ReplicateApi
+from generator.webhooks import intent_of
 from mediagen.jobs.v1.worker_pb2 import LOOKUP_OUTCOME_EMPTY, LOOKUP_OUTCOME_FOUND, LOOKUP_OUTCOME_UNREADABLE, LookupOutcome
 
 log = structlog.get_logger()
@@ -33,6 +35,8 @@ MAX_PAGES = 200
 class LostCreate:
     """A create whose answer nobody has."""
 
+    intent_id: str
+    """The intent that authorised it."""
     model: str
     """As it was sent."""
     input_json: str
@@ -49,6 +53,8 @@ class Sighting:
     """Found, empty or unreadable."""
     prediction_ids: tuple[str, ...] = ()
     """Every prediction that matches, oldest first."""
+    marked: bool = False
+    """Whether they match by the intent in their webhook's URL, which makes them this create's own beyond doubt."""
 
 
 class Lookups:
@@ -94,11 +100,16 @@ class Lookups:
 
 def matching(lost: LostCreate, seen: Sequence[Prediction], server_now: datetime.datetime) -> Sighting:
     """Those of the predictions seen that may be the lost create's own, or an identical twin's; jobs decides which is whose."""
+    intents = [intent_of(item) for item in seen]
+    if marked := [item["id"] for item, intent in zip(seen, intents, strict=True) if intent == lost.intent_id]:
+        return Sighting(LOOKUP_OUTCOME_FOUND, tuple(reversed(marked)), marked=True)
     ours = orjson.loads(lost.input_json)
     begins = server_now - datetime.timedelta(seconds=lost.intent_age_seconds + WIDER_SECONDS)
     found: dict[str, datetime.datetime] = {}
     unclear = False
-    for item in seen:
+    for item, intent in zip(seen, intents, strict=True):
+        if intent is not None:
+            continue
         created = moment(item.get("created_at"))
         if (created is not None and created < begins) or not same_model(lost.model, item):
             continue

@@ -52,11 +52,16 @@ _SIGNATURES: list[tuple[int, bytes, Media]] = [
 
 _RIFF = {"image/webp", "audio/wav", "video/x-msvideo"}
 
+_BOX = 4
+"""Where the name of an ISO medium's first box stands, after its size, which begins with a zero below 16 MiB. No text does."""
+
 
 def sniff(prefix: bytes) -> Media:
     """The type of a file that begins with `prefix`. Raises NotMedia, saying what it looks like instead."""
     for place, signature, media in _SIGNATURES:
-        if prefix.startswith(signature, place) and (media.content_type not in _RIFF or prefix.startswith(b"RIFF")):
+        if not prefix.startswith(signature, place) or (place == _BOX and prefix[0]):
+            continue
+        if media.content_type not in _RIFF or prefix.startswith(b"RIFF"):
             return media
     if prefix.startswith(b"\x1aE\xdf\xa3"):
         return Media("video/webm", "webm") if b"webm" in prefix[:64] else Media("video/x-matroska", "mkv")

@@ -1,7 +1,6 @@
 """Times as Replicate writes them."""
 
 import datetime
-import email.utils
 import re
 from typing import Any
 
@@ -13,11 +12,3 @@ def moment(text: Any) -> datetime.datetime | None:
     except (TypeError, ValueError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
-
-
-def server_time(date: str | None) -> datetime.datetime | None:
-    """A Date header; None where there is none, or none that can be read."""
-    try:
-        return email.utils.parsedate_to_datetime(date or "").astimezone(datetime.UTC)
-    except ValueError:
-        return None

@@ -10,13 +10,14 @@ import datetime
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from generator.leash import Leash
+from generator.metrics import prediction_seconds, predictions_in_flight
 from generator.moments import moment
 from generator.reads import ReadBudget
 from generator.replicate_api import TERMINAL, NotFound, Prediction, ReadFailed, ReplicateApi
@@ -34,8 +35,9 @@ FOLLOWED_PER_SECOND = 50
 
 SINGLES_AT_ONCE = 8
 
-GONE_AFTER = 3
-"""How many looks have to find nothing before a prediction counts as gone: a new one may not be readable at once."""
+GONE_AFTER, GONE_SECONDS = 3, 20.0
+"""How many looks, and over how long, have to find nothing before a prediction counts as gone: a new one may not be readable at
+once, and looks at a new one follow each other quickly."""
 
 KNOWN = TERMINAL | {"starting", "processing", "queued"}
 
@@ -64,6 +66,8 @@ class Followed:
     since: float = field(default_factory=time.monotonic)
     looked_at: float = 0.0
     misses: int = 0
+    missed_since: float = 0.0
+    """When the first of these misses was."""
 
 
 class Poller:
@@ -84,9 +88,22 @@ class Poller:
         ended: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         followed = Followed(prediction_id, created_at if moment(created_at) else None, changed, ended)
         self._followed[prediction_id] = followed
+        predictions_in_flight.set(len(self._followed))
         ended.add_done_callback(lambda _: self._forget(followed))
         self._came.set()
         return ended
+
+    async def look_now(self, prediction_ids: Iterable[str]) -> None:
+        """Reads these at once, those of them that are followed here; what fails is left to the rounds, which go on as they would.
+
+        The budget counts it and does not keep it waiting: each prediction ends once, and one that is seen to is polled no more.
+        """
+        asked = [followed for key in prediction_ids if (followed := self._followed.get(key)) is not None]
+        for _ in asked:
+            self._budget.spend()
+        for problem in await asyncio.gather(*map(self._read_single, asked)):
+            if problem is not None:
+                log.warning("look.failed", error=str(problem))
 
     async def run(self, leash: Leash) -> None:
         """Polls for ever, at the times that `leash` knows."""
@@ -182,8 +199,11 @@ class Poller:
         except ReadFailed as error:
             return error
         except NotFound:
+            if followed.misses == 0:
+                followed.missed_since = followed.looked_at
             followed.misses += 1
-            if followed.misses >= GONE_AFTER and not followed.ended.done():
+            lasting = followed.misses >= GONE_AFTER and followed.looked_at - followed.missed_since >= GONE_SECONDS
+            if lasting and not followed.ended.done():
                 followed.ended.set_exception(PredictionGone())
         return None
 
@@ -196,6 +216,7 @@ class Poller:
         status = str(item.get("status"))
         if status in TERMINAL:
             followed.ended.set_result(item)
+            prediction_seconds.observe(time.monotonic() - followed.since)
             return
         if status not in KNOWN and status not in self._strange:
             self._strange.add(status)
@@ -205,6 +226,7 @@ class Poller:
     def _forget(self, followed: Followed) -> None:
         if self._followed.get(followed.prediction_id) is followed:
             del self._followed[followed.prediction_id]
+            predictions_in_flight.set(len(self._followed))
 
 
 def _is_whole(item: Prediction) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
@@ -10,8 +9,9 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from generator.metrics import replicate_requests, replicate_seconds
-from generator.moments import server_time
+from chassis.failpoints import failpoint_within
+from chassis.server_time import ServerTime, parse_date
+from generator.metrics import creates_in_flight, replicate
 from generator.outcomes import CreateOutcome, Refused, Unknown, create_outcome, parse_problem, retry_after
 from mediagen.jobs.v1.worker_pb2 import REFUSAL_KIND_NOT_SENT
 
@@ -60,29 +60,36 @@ class ReplicateApi:
         self._url = URL(url)
         self._creates = creates
         self._reads = reads
-        self._ahead = datetime.timedelta()
+        self._clock = ServerTime()
 
     def now(self) -> datetime.datetime:
         """Replicate's time, by the Date header of its last answer: this machine's clock may be an hour off."""
-        return datetime.datetime.now(datetime.UTC) + self._ahead
+        return self._clock.now()
 
-    async def create(self, model: str, input_json: str, cancel_after: float, timeout: float) -> CreateOutcome:
+    async def create(
+        self, model: str, input_json: str, cancel_after: float, timeout: float, webhook: str | None = None
+    ) -> CreateOutcome:
         """Asks for one prediction, once, and says what is known then. It must not be cancelled: the answer holds a paid id.
 
         `input_json` goes out as the bytes that it is: reading its numbers and writing them again would change large seeds.
+        `webhook` is where Replicate is to report that the prediction begins and ends.
         """
-        body = b'{"version":' + orjson.dumps(model) + b',"input":' + input_json.encode() + b"}"
+        body = b'{"version":' + orjson.dumps(model) + b',"input":' + input_json.encode()
+        if webhook is not None:
+            body += b',"webhook":' + orjson.dumps(webhook) + b',"webhook_events_filter":["start","completed"]'
+        body += b"}"
         headers = {"Content-Type": "application/json", "Cancel-After": f"{max(5, int(cancel_after))}s"}
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
         try:
-            async with (
-                _measured("create") as seen,
-                self._creates.post(
-                    self._url / "v1/predictions", data=body, headers=headers, timeout=limits, allow_redirects=False
-                ) as response,
-            ):
-                seen.append(response.status)
-                return create_outcome(response.status, response.headers, await _read(response))
+            with replicate.measured("create") as statuses, creates_in_flight.track_inprogress():
+                async with (
+                    failpoint_within("generator.create.sent", 0.2),
+                    self._creates.post(
+                        self._url / "v1/predictions", data=body, headers=headers, timeout=limits, allow_redirects=False
+                    ) as response,
+                ):
+                    statuses.append(response.status)
+                    return create_outcome(response.status, response.headers, await _read(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:  # no connection, so not a byte of it left
             return Refused(REFUSAL_KIND_NOT_SENT, 0, "not_sent", f"Replicate could not be reached: {type(error).__name__}")
         except (aiohttp.ClientError, TimeoutError, ReadFailed, OSError) as error:
@@ -115,9 +122,10 @@ class ReplicateApi:
 
     async def _answer(self, call: str, method: str, url: URL) -> "_Answer":
         try:
-            async with _measured(call) as seen, self._reads.request(method, url, allow_redirects=False) as response:
-                seen.append(response.status)
-                body = await _read(response)
+            with replicate.measured(call) as statuses:
+                async with self._reads.request(method, url, allow_redirects=False) as response:
+                    statuses.append(response.status)
+                    body = await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ReadFailed(f"{call}: {type(error).__name__}") from error
         if response.status == 404:
@@ -126,10 +134,9 @@ class ReplicateApi:
             raise ReadFailed(f"{call}: HTTP 429", retry_after(response.headers, body))
         if not 200 <= response.status < 300:
             raise ReadFailed(f"{call}: HTTP {response.status} {parse_problem(body).message}"[:300])
-        if (theirs := server_time(response.headers.get("Date"))) is not None:
-            self._ahead = theirs - datetime.datetime.now(datetime.UTC)
+        self._clock.learn(response.headers.get("Date"))
         try:
-            return _Answer(orjson.loads(body), theirs)
+            return _Answer(orjson.loads(body), parse_date(response.headers.get("Date")))
         except orjson.JSONDecodeError:
             raise ReadFailed(f"{call}: HTTP {response.status} that is not JSON") from None
 
@@ -162,17 +169,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise ReadFailed(f"an answer above {MAX_BODY_BYTES} bytes")
     return bytes(body)
-
-
-@contextlib.asynccontextmanager
-async def _measured(call: str) -> AsyncIterator[list[int]]:
-    seen: list[int] = []
-    began = time.perf_counter()
-    try:
-        yield seen
-    finally:
-        replicate_seconds.labels(call).observe(time.perf_counter() - began)
-        replicate_requests.labels(call, str(seen[0]) if seen else "none").inc()
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from chassis import tracing
+from chassis.failpoints import failpoint
 from generator.bucket import Bucket
 from generator.create import Bound, create
 from generator.held import Held, to_its_end
@@ -44,6 +46,8 @@ class Tools:
     lookups: Lookups
     storing: Storing
     bucket: Bucket
+    public_url: str | None = None
+    """Where the gateway can be reached from Replicate, for webhooks; None without."""
 
 
 async def run_job(held: Held, tools: Tools) -> str:
@@ -51,7 +55,7 @@ async def run_job(held: Held, tools: Tools) -> str:
     match held.grant.mode:
         case pb.MODE_CREATE:
             # Sent and recorded even where the job is lost or the process ends meanwhile: the answer is a paid prediction.
-            bound = await to_its_end(create(held, tools.jobs, tools.api, tools.leash, tools.bucket))
+            bound = await to_its_end(create(held, tools.jobs, tools.api, tools.leash, tools.bucket, tools.public_url))
         case pb.MODE_ATTACH:
             bound = Bound(held.grant.prediction_id, None, held.grant.intent_age_seconds)
         case pb.MODE_RECONCILE:
@@ -63,12 +67,16 @@ async def run_job(held: Held, tools: Tools) -> str:
         return "not_created"
     structlog.contextvars.bind_contextvars(prediction_id=bound.prediction_id)
     try:
-        prediction = await follow(held, bound, tools)
+        with tracing.span("follow prediction", attributes={"mediagen.prediction_id": bound.prediction_id}) as span:
+            prediction = await follow(held, bound, tools)
+            span.set_attribute("mediagen.status", str(prediction["status"]))
     except PredictionGone:
         # Permanent: records outlive their data at Replicate, so this one belongs to another account or another server, where it may
         # well be alive. Another attempt would pay for a second one.
         lost = pb.FAILURE_KIND_CANCELED if held.cancel.is_set() else pb.FAILURE_KIND_PERMANENT
         return await fail(held, tools, bound.prediction_id, lost, "prediction_lost", "Replicate has no record of the prediction.")
+    failpoint("generator.prediction.ended")
+    log.info("prediction.ended", status=prediction["status"])
     if held.cancel.is_set():
         return await fail(held, tools, bound.prediction_id, pb.FAILURE_KIND_CANCELED, "canceled", "", prediction)
     match prediction["status"]:
@@ -86,19 +94,31 @@ async def run_job(held: Held, tools: Tools) -> str:
 async def reconcile(held: Held, tools: Tools) -> Bound | None:
     """Looks for the lost create until jobs binds what was found, or rules it out. None means that the job is no longer ours."""
     grant = held.grant
+    begun_at = grant.lookup_begun_at
     while True:
         age = grant.intent_age_seconds + time.monotonic() - held.granted_at
-        sighting = await tools.lookups.look(LostCreate(grant.model, grant.input, age))
+        sighting = await tools.lookups.look(LostCreate(grant.intent_id, grant.model, grant.input, age))
+        failpoint("generator.lookup.read")
         result = await tools.jobs.report_lookup(
-            pb.Lookup(job_id=grant.job_id, epoch=grant.epoch, outcome=sighting.outcome, prediction_ids=sighting.prediction_ids)
+            pb.Lookup(
+                job_id=grant.job_id,
+                epoch=grant.epoch,
+                outcome=sighting.outcome,
+                prediction_ids=sighting.prediction_ids,
+                marked=sighting.marked,
+                lookup_begun_at=begun_at,
+            )
         )
+        failpoint("generator.lookup.reported")
         log.info(
             "lookup.reported",
             outcome=pb.LookupOutcome.Name(sighting.outcome),
             matches=len(sighting.prediction_ids),
+            marked=sighting.marked,
             result=pb.Result.Name(result.result),
         )
         if result.result in (pb.RESULT_TOO_EARLY, pb.RESULT_TAKEN):
+            begun_at = result.lookup_begun_at
             await asyncio.sleep(max(result.retry_after_seconds, 0.05))
         elif result.result == pb.RESULT_OK and result.prediction_id:
             return Bound(result.prediction_id, None, age)
@@ -138,7 +158,9 @@ async def _cancelled(prediction_id: str, ended: asyncio.Future[Prediction], tool
     while not ended.done():
         try:
             tools.budget.spend()
+            failpoint("generator.prediction.canceling")
             await tools.api.cancel(prediction_id)
+            failpoint("generator.prediction.canceled")
             log.info("prediction.cancel_asked")
             tools.budget.spend()
             prediction = await tools.api.get(prediction_id)
@@ -161,15 +183,16 @@ async def store(held: Held, prediction_id: str, prediction: Prediction, tools: T
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_PERMANENT, "output_expired", message, prediction)
     try:
         sources = collect(prediction.get("output"))
-        stored = await _unless_canceled(
-            held, tools.storing.store(sources, f"out/{held.grant.job_id}/{held.grant.epoch}", _expires_at(prediction, tools))
-        )
+        with tracing.span("store outputs", attributes={"mediagen.outputs": len(sources)}):
+            prefix = f"out/{held.grant.job_id}/{held.grant.epoch}"
+            stored = await _unless_canceled(held, tools.storing.store(sources, prefix, _expires_at(prediction, tools)))
     except UnusableOutput as error:
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_PERMANENT, error.code, str(error), prediction)
     except StoringFailed as error:
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_PERMANENT, error.code, str(error), prediction, error.stored)
     if stored is None:
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_CANCELED, "canceled", "", prediction)
+    failpoint("generator.job.stored")
     result = await tools.jobs.complete(
         pb.Completion(
             job_id=held.grant.job_id,
@@ -179,6 +202,7 @@ async def store(held: Held, prediction_id: str, prediction: Prediction, tools: T
             predict_seconds=predict_seconds(prediction),
         )
     )
+    failpoint("generator.job.completed")
     held.settled = True
     log.info("job.completed", outputs=len(stored), result=pb.Result.Name(result))
     return "completed"
@@ -195,6 +219,7 @@ async def fail(
     stored: Sequence[pb.StoredOutput] = (),
 ) -> str:
     """Reports that the prediction, or the storing of its outputs, came to nothing; jobs decides what follows."""
+    failpoint("generator.job.failing")
     result = await tools.jobs.fail(
         pb.Failure(
             job_id=held.grant.job_id,
@@ -207,6 +232,7 @@ async def fail(
             predict_seconds=predict_seconds(prediction or {}),
         )
     )
+    failpoint("generator.job.failed")
     held.settled = True
     log.info("job.failed", kind=pb.FailureKind.Name(kind), code=code, result=pb.Result.Name(result))
     return code

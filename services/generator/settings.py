@@ -3,15 +3,17 @@
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from chassis.settings import HostPort, Listen
+from chassis.settings import AmqpSettings, HostPort, Listen, TracingSettings
+from chassis.tls import JobsTlsSettings
 from generator.hosts import HostPattern, parse_host_patterns
 
 REPLICATE = "https://api.replicate.com"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-class Settings(BaseSettings):
+class Settings(TracingSettings, AmqpSettings, JobsTlsSettings):
     """One generator: whom it works for, which provider account it spends, and which bucket it fills."""
 
     model_config = SettingsConfigDict(env_prefix="GENERATOR_", frozen=True)
@@ -33,6 +35,10 @@ class Settings(BaseSettings):
 
     replicate_token: SecretStr | None = Field(None, validate_default=True)
     """The API token of the Replicate account that pays."""
+
+    webhook_url: HttpUrl | None = None
+    """Where Replicate reaches the gateway, as https://host[:port][/path]: predictions then report to it when they begin and end.
+    Without it, and where reports are lost, they are polled. http is for a simulator on this machine alone."""
 
     output_hosts: Annotated[tuple[HostPattern, ...], NoDecode, BeforeValidator(parse_host_patterns)] = (
         HostPattern("replicate.delivery", None),
@@ -73,3 +79,14 @@ class Settings(BaseSettings):
         if info.data.get("replicate_url") == HttpUrl(REPLICATE):
             raise ValueError("is not set: give a token of Replicate, or the URL of a simulator as GENERATOR_REPLICATE_URL")
         return None
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _reachable_safely(cls, url: HttpUrl | None) -> HttpUrl | None:
+        if url is None:
+            return None
+        if url.scheme != "https" and url.host not in LOOPBACK:
+            raise ValueError("must begin with https://; http is for this machine alone, as http://127.0.0.1:8080")
+        if url.query or url.fragment or url.username or url.password:
+            raise ValueError("must be https://host[:port][/path] and nothing more")
+        return url

@@ -23,7 +23,7 @@ AT_ONCE = 32
 SOURCE_DELAYS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between tries where the source broke off or has no such file; after the last one it is believed."""
 
-STORAGE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+STORAGE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between tries where the bucket refuses, or the source cannot be reached; the last one for as long as the output lives."""
 
 

@@ -10,16 +10,22 @@ from contextlib import asynccontextmanager
 from typing import IO
 
 import aiohttp
+from opentelemetry.trace import SpanKind
 from yarl import URL
 
+from chassis import tracing
+from chassis.failpoints import failpoint
 from generator.bucket import Bucket, StorageFailed
 from generator.hosts import MAX_REDIRECTS, AllowedHosts, ForbiddenAddress, GuardedResolver
 from generator.media import PREFIX_BYTES, NotMedia, dimensions, sniff
-from generator.metrics import upload_seconds, uploaded_bytes
+from generator.metrics import outputs_stored, upload_seconds, uploaded_bytes
 from generator.outputs import UnusableOutput
 from mediagen.jobs.v1.worker_pb2 import StoredOutput
 
 CHUNK_BYTES = 64 * 1024
+
+SILENCE_SECONDS = 20
+"""How long a source may send nothing."""
 
 _TOKEN_HOST = re.compile(r"api\.replicate\.com|.+\.replicate\.delivery")
 """The only hosts that may see the token, and only where they ask for it."""
@@ -39,7 +45,7 @@ async def download_session(allowed: AllowedHosts) -> AsyncIterator[aiohttp.Clien
     """A session for downloads, without token or cookies; names resolve by `allowed`. Files are large: only silence is limited."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(allowed, aiohttp.ThreadedResolver())),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     ) as session:
@@ -65,8 +71,11 @@ class Transfers:
         Raises UnusableOutput where it can never be stored, SourceFailed or StorageFailed where another try may work.
         """
         try:
-            async with self._open(url) as response:
-                return await self._store(_Source(response.content.iter_chunked(CHUNK_BYTES)), response.content_length, key, index)
+            # Around the upload, too: it is one pass.
+            with tracing.span("download output", SpanKind.CLIENT, {"mediagen.index": index}):
+                async with self._open(url) as response:
+                    source = _Source(response.content.iter_chunked(CHUNK_BYTES))
+                    return await self._store(source, response.content_length, key, index)
         except ForbiddenAddress as error:
             raise UnusableOutput("output_forbidden_address", str(error)) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -122,6 +131,8 @@ class Transfers:
                 await self._put(key, _unspool(spool), size, media.content_type, source)
         else:
             await self._put(key, source.checked(size, self._max_bytes), size, media.content_type, source)
+        kind = media.content_type.partition("/")[0]
+        outputs_stored.labels(kind if kind in ("image", "video", "audio") else "other").inc()
         uploaded_bytes.inc(size)
         upload_seconds.observe(time.perf_counter() - began)
         stored = StoredOutput(
@@ -133,8 +144,10 @@ class Transfers:
 
     async def _put(self, key: str, body: AsyncIterator[bytes], size: int, content_type: str, source: "_Source") -> None:
         """Uploads, and tells a source that broke off from a bucket that refused."""
+        about: tracing.Attributes = {"mediagen.object_key": key, "mediagen.bytes": size, "mediagen.content_type": content_type}
         try:
-            await self._bucket.put(key, body, size, content_type)
+            with tracing.span("upload output", SpanKind.CLIENT, about):
+                await self._bucket.put(key, body, size, content_type)
         except StorageFailed:
             if source.failure is not None:
                 raise source.failure from None
@@ -175,6 +188,7 @@ class _Source:
                 break
             self.sha256.update(chunk)
             yield chunk
+            failpoint("generator.output.uploading")
         if self.failure is None and size is not None and count < size:
             self.failure = SourceFailed("output_truncated", f"the output ended after {count} bytes of {size}")
         if self.failure is not None:
@@ -185,7 +199,9 @@ class _Source:
         if self.failure is not None:
             return b""
         try:
-            return await anext(self._chunks, b"")
+            chunk = await anext(self._chunks, b"")
+            failpoint("generator.output.downloading")
+            return chunk
         except aiohttp.ClientPayloadError:
             self.failure = SourceFailed("output_truncated", "the output broke off")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import grpc
 import structlog
+from opentelemetry.trace import SpanKind
 
+from chassis import tracing
+from chassis.failpoints import failpoint
 from generator.bucket import Bucket
 from generator.held import Held
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
-from generator.metrics import jobs_ended, jobs_granted, slots_free, slots_total
+from generator.metrics import heartbeats_failed, jobs_ended, jobs_granted, slots_free, slots_total
 from generator.reads import ReadBudget
 from mediagen.jobs.v1 import worker_pb2 as pb
 
@@ -63,7 +66,7 @@ class Worker:
             if before is not None:
                 self._drop(before)
             held = self._held[grant.job_id] = Held(grant)
-            jobs_granted.labels(pb.Mode.Name(grant.mode).removeprefix("MODE_").lower()).inc()
+            jobs_granted.labels(_mode(grant)).inc()
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
         slots_free.set(max(0, self.free))
@@ -76,6 +79,7 @@ class Worker:
             try:
                 await self.heartbeat(timeout=max(period, FIRST_HEARTBEAT_SECONDS if not self._leash.heard_at > 0 else 0))
             except grpc.aio.AioRpcError as error:
+                heartbeats_failed.inc()
                 log.warning("heartbeat.failed", code=error.code().name, details=error.details())
             await asyncio.sleep(max(0.0, began + (self._leash.timing.heartbeat_seconds or 1.0) - time.monotonic()))
 
@@ -83,6 +87,7 @@ class Worker:
         """Sends one heartbeat and does what its answer says. Raises AioRpcError."""
         sent_at = time.monotonic()
         asked = [(held, held.heartbeat_entry()) for held in self._held.values() if not held.settled]
+        failpoint("generator.heartbeat.sending")
         response = await self._jobs.heartbeat(
             pb.HeartbeatRequest(
                 worker_id=self._jobs.worker_id,
@@ -95,6 +100,7 @@ class Worker:
             ),
             timeout,
         )
+        failpoint("generator.heartbeat.answered")
         self._leash.heard(sent_at, response.timing)
         self._budget.grant(response.read_allowance, response.timing.heartbeat_seconds)
         lost, cancel = set(response.lost_job_ids), set(response.cancel_job_ids)
@@ -113,6 +119,7 @@ class Worker:
         self._leash.drain()
         self.changed.set()
         log.info("drain.began", held=len(self._held))
+        failpoint("generator.drain.began")
         tasks = {held.task for held in self._held.values() if held.task is not None}
         for task in tasks:
             task.cancel()
@@ -120,6 +127,7 @@ class Worker:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.gather(*(self._release(held) for held in self._held.values() if not held.settled))
+                failpoint("generator.drain.released")
                 self._left = True
                 await self.heartbeat(LEAVE_SECONDS, leaving=True)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
@@ -137,11 +145,13 @@ class Worker:
         structlog.contextvars.bind_contextvars(job_id=grant.job_id, epoch=grant.epoch)
         if grant.request_id:
             structlog.contextvars.bind_contextvars(request_id=grant.request_id)
-        if grant.traceparent:
-            structlog.contextvars.bind_contextvars(traceparent=grant.traceparent)
-        log.info("job.granted", mode=pb.Mode.Name(grant.mode))
+        tracing.receive(grant.traceparent)
+        about: tracing.Attributes = {"mediagen.job_id": grant.job_id, "mediagen.epoch": grant.epoch, "mediagen.mode": _mode(grant)}
         try:
-            outcome = await self._run(held)
+            with tracing.span("run job", SpanKind.CONSUMER, about) as span:
+                log.info("job.granted", mode=pb.Mode.Name(grant.mode))
+                outcome = await self._run(held)
+                span.set_attribute("mediagen.outcome", outcome)
         except Exception:
             outcome = "crashed"  # its lease expires, and another worker goes on with it
             log.exception("job.crashed")
@@ -156,6 +166,12 @@ class Worker:
         """Lets go of a job whose epoch has passed. A create in flight is still recorded, by its intent, before its task ends."""
         if held.settled or held.task is None:
             return
-        log.info("job.lost", job_id=held.grant.job_id, epoch=held.grant.epoch, request_id=held.grant.request_id)
+        grant = held.grant
+        trace_id = tracing.trace_id(grant.traceparent) or None
+        log.info("job.lost", job_id=grant.job_id, epoch=grant.epoch, request_id=grant.request_id, trace_id=trace_id)
         held.settled = True
         held.task.cancel()
+
+
+def _mode(grant: pb.Grant) -> str:
+    return pb.Mode.Name(grant.mode).removeprefix("MODE_").lower()

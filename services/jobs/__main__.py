@@ -1,6 +1,10 @@
-"""python -m jobs: `serve` runs the service, `migrate` brings the schema up to date, `keys` makes, lists and revokes API keys."""
+"""python -m jobs: `serve` runs the service, `keys` makes, lists and revokes API keys.
+
+`migrate` brings the schema up to date, `wait-for-schema` waits for whoever does.
+"""
 
 from contextlib import AsyncExitStack
+from typing import Annotated
 
 import typer
 
@@ -8,10 +12,12 @@ from chassis.lifecycle import Lifecycle, run
 from chassis.rpc import serving_grpc
 from chassis.settings import load_settings
 from chassis.telemetry import configure_logging, serving_metrics
+from chassis.tracing import exporting_traces
 from jobs import keys_command, migrate
 from jobs.acceptance import Acceptance
 from jobs.admission import Admission
 from jobs.bell import Bell
+from jobs.census import Census
 from jobs.database import Database
 from jobs.jobs_service import JobsService
 from jobs.keys import Keyring, ensure_tenant
@@ -45,9 +51,20 @@ def migrate_command() -> None:
     run(lambda: migrate.run(str(settings.database_url)))
 
 
+@cli.command("wait-for-schema")
+def wait_for_schema_command(
+    seconds: Annotated[float, typer.Option(help="After how long to give up, with exit code 2.")] = 600,
+) -> None:
+    """Wait until PostgreSQL answers and its schema is as new as this code: what an init container does before `serve`."""
+    settings = load_settings(DatabaseSettings)
+    configure_logging("jobs", settings.log_level)
+    run(lambda: migrate.wait_for_schema(str(settings.database_url), seconds))
+
+
 async def serve(settings: Settings) -> int:
     """The service from its first connection to its last."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(exporting_traces("jobs", settings))
         database = Database(str(settings.database_url), settings.pool_size)
         stack.push_async_callback(database.close)
         life = await stack.enter_async_context(Lifecycle())
@@ -65,9 +82,16 @@ async def serve(settings: Settings) -> int:
         jobs_service = JobsService(database, store, acceptance, relay, watcher, settings)
         worker_service = WorkerService(store, relay, timing)
 
+        life.spawn(bell.run(), "bell")
+        life.spawn(relay.run(), "relay")
+        stack.push_async_callback(relay.drain)  # once nothing is accepted any more
         await stack.enter_async_context(
             serving_metrics(
-                settings.metrics_listen, live=lambda: None, ready=lambda: "stopping" if life.stopping.is_set() else None
+                "jobs",
+                settings.metrics_listen,
+                live=lambda: None,
+                ready=lambda: "stopping" if life.stopping.is_set() else None,
+                refresh=Census(database, timing.lease).refresh,
             )
         )
         await stack.enter_async_context(
@@ -76,6 +100,8 @@ async def serve(settings: Settings) -> int:
                 [jobs_pb2.DESCRIPTOR.services_by_name["JobsService"].full_name],
                 lambda server: jobs_pb2_grpc.add_JobsServiceServicer_to_server(jobs_service, server),
                 Keyring(database, open_to).authenticate,
+                life.stopping,
+                tls=settings.tls,
             )
         )
         await stack.enter_async_context(
@@ -84,14 +110,14 @@ async def serve(settings: Settings) -> int:
                 [worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name],
                 lambda server: worker_pb2_grpc.add_WorkerServiceServicer_to_server(worker_service, server),
                 worker_authenticator(settings.worker_token.get_secret_value()),
+                life.stopping,
+                tls=settings.tls,
             )
         )
         stack.callback(watcher.stop)
-        life.spawn(bell.run(), "bell")
-        life.spawn(relay.run(), "relay")
         life.spawn(watcher.run(), "watcher")
         life.spawn(sweep(store, relay, timing.sweep, settings.idempotency_seconds), "sweeper")
-        await life.stopping.wait()
+        await life.until_stopped()
     return life.exit_code
 
 

@@ -7,22 +7,20 @@ from uuid import UUID
 
 import asyncpg
 import grpc
-import prometheus_client
 import structlog
 
+from chassis import tracing
 from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
+from chassis.failpoints import failpoint
+from jobs import metrics
 from jobs.admission import Admission, too_many_waiting
+from jobs.bell import Ring
 from jobs.keys import Tenant
 from jobs.relay import Relay
 from jobs.store import NewJob, Store
 
 log = structlog.get_logger()
-
-_accepted = prometheus_client.Counter("mediagen_jobs_accepted_total", "Jobs that were accepted.")
-_batch = prometheus_client.Histogram(
-    "mediagen_jobs_accept_batch", "Jobs accepted in one commit.", buckets=[1, 2, 5, 10, 20, 50, 100, 256]
-)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ class Acceptance:
 
     async def _commit(self, jobs: list[NewJob]) -> dict[UUID, Accepted | Exception]:
         rung = self._relay.take_credit(len(jobs))
+        failpoint("jobs.create.received")
         try:
             accepted = await self._store.create(jobs, rung)
         except asyncpg.DataError:
@@ -75,14 +74,23 @@ class Acceptance:
                 "parameters", "must be JSON that PostgreSQL can keep: no lone surrogates, no numbers beyond its range"
             )
             return {jobs[0].id: invalid_argument([wrong])}
-        self._relay.ring([(str(job.id), job.request_id or "") for job in jobs[:rung] if job.id in accepted])
+        failpoint("jobs.create.committed")
+        self._relay.ring(
+            [Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in jobs[:rung] if job.id in accepted]
+        )
         if rung < len(jobs):
             self._relay.wake()
         for job in jobs:
             if job.id in accepted:
-                log.info("job.accepted", job_id=str(job.id), request_id=job.request_id, tenant_id=str(job.tenant_id))
-        _accepted.inc(len(accepted))
-        _batch.observe(len(accepted))
+                log.info(
+                    "job.accepted",
+                    job_id=str(job.id),
+                    request_id=job.request_id,
+                    trace_id=tracing.trace_id(job.traceparent) or None,
+                    tenant_id=str(job.tenant_id),
+                )
+        metrics.accepted.inc(len(accepted))
+        metrics.accept_batch.observe(len(accepted))
         outcomes: dict[UUID, Accepted | Exception] = {job_id: Accepted(job_id, repeated=False) for job_id in accepted}
         late = [job for job in jobs if job.id not in accepted]  # another call with the same key was faster
         return outcomes | (await self._known(late) if late else {})
@@ -98,6 +106,7 @@ class Acceptance:
             if row is not None:
                 same = row["request_sha256"] == job.request_sha256
                 outcomes[job.id] = Accepted(row["job_id"], repeated=True) if same else _reused()
+                metrics.replayed.inc(same)
         return outcomes
 
 

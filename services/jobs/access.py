@@ -1,7 +1,7 @@
-"""Access tokens: they let whoever holds one read one output without a key, as an <img> must.
+"""Tokens that stand for a key, each for one thing alone. The tenant's signing secret makes them, and ends all when it changes.
 
-A token is `<expiry>.<signature>`: Unix seconds (0 for never), and an HMAC over tenant, job, index and expiry under the tenant's
-signing secret, which ends all of them when it changes.
+An access token lets whoever holds it read one output, as an <img> must. It is `<expiry>.<signature>`: Unix seconds (0 for never),
+and an HMAC over tenant, job, index and expiry. A webhook's token lets Replicate speak of one create; it is an HMAC over its intent.
 """
 
 import base64
@@ -12,8 +12,7 @@ import time
 
 def sign(secret: bytes, tenant: str, job: str, index: int, expires: int) -> str:
     """The token for one output; `expires` is Unix seconds, 0 for never."""
-    digest = hmac.new(secret, f"{tenant}/{job}/{index}/{expires}".encode(), hashlib.sha256).digest()
-    return f"{expires}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+    return f"{expires}.{_signature(secret, f'{tenant}/{job}/{index}/{expires}')}"
 
 
 def verify(token: str, secret: bytes, tenant: str, job: str, index: int) -> bool:
@@ -24,3 +23,18 @@ def verify(token: str, secret: bytes, tenant: str, job: str, index: int) -> bool
     if not hmac.compare_digest(token.encode(), sign(secret, tenant, job, index, int(expires)).encode()):
         return False
     return int(expires) == 0 or int(expires) > time.time()
+
+
+def sign_webhook(secret: bytes, intent: str) -> str:
+    """The token of the webhook of one create. No tenant's id begins like this, so it is never an output's token."""
+    return _signature(secret, f"replicate-webhook/{intent}")
+
+
+def verify_webhook(token: str, secret: bytes, intent: str) -> bool:
+    """Whether the token is this intent's."""
+    return hmac.compare_digest(token.encode(), sign_webhook(secret, intent).encode())
+
+
+def _signature(secret: bytes, text: str) -> str:
+    digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

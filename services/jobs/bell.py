@@ -1,13 +1,18 @@
 """The bell: tells generators through RabbitMQ which jobs are ready. A ring that is lost costs time, never a job."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 from aio_pika.abc import AbstractConnection
-from prometheus_client import Counter
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
 
-from chassis import rabbit
+from chassis import rabbit, tracing
+from chassis.failpoints import failpoint, failpoint_within
+from jobs.queues import watch_queues
 from mediagen.jobs.v1 import ready_pb2
 
 log = structlog.get_logger()
@@ -15,12 +20,28 @@ log = structlog.get_logger()
 QUEUE = ready_pb2.JobsReady.DESCRIPTOR.full_name
 """Named by what it carries, so that publisher and consumer cannot drift apart."""
 
+DEAD_LETTERS = f"{QUEUE}.dead"
+"""Where a policy puts messages that nobody could make anything of."""
+
 IDS_PER_MESSAGE = 20
 IN_FLIGHT = 100
 """Messages that wait for their confirms at once."""
 
 _rung = Counter("mediagen_jobs_rung_total", "Jobs that were rung for, once per ring.")
 _messages = Counter("mediagen_rabbitmq_published_total", "Messages that RabbitMQ confirmed.")
+_confirm_seconds = Histogram(
+    "mediagen_rabbitmq_confirm_seconds",
+    "Seconds from a message's publication until RabbitMQ confirmed it.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+
+
+class Ring(NamedTuple):
+    """A job that is to be told of. Its message carries the ids; the trace goes on over the row."""
+
+    job_id: str
+    request_id: str
+    traceparent: str
 
 
 class Bell:
@@ -29,15 +50,23 @@ class Bell:
     def __init__(self, url: str) -> None:
         """`url` is amqp://…; nothing connects before `run`."""
         self._url = url
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: list[Ring] = []
         self._news = asyncio.Event()
+        self._unconfirmed = 0
+        self._settled = asyncio.Event()
         self.up = False
 
-    def ring(self, jobs: Sequence[tuple[str, str]]) -> None:
-        """Publishes (job id, request id) pairs soon, as many in a message as wait by then."""
+    def ring(self, jobs: Sequence[Ring]) -> None:
+        """Publishes them soon, as many in a message as wait by then."""
         if jobs and self.up:
             self._waiting.extend(jobs)
             self._news.set()
+
+    async def flush(self) -> None:
+        """Returns once everything that was rung is confirmed; while RabbitMQ is away that is at once, as nothing is kept."""
+        while self.up and (self._waiting or self._unconfirmed):
+            self._settled.clear()
+            await self._settled.wait()
 
     async def run(self) -> None:
         """Keeps the connection up for ever."""
@@ -49,6 +78,7 @@ class Bell:
                 self.up = True
                 free = asyncio.Semaphore(IN_FLIGHT)
                 async with asyncio.TaskGroup() as publishes:
+                    publishes.create_task(watch_queues(connection, [QUEUE, DEAD_LETTERS]))
                     while True:
                         await self._news.wait()
                         await free.acquire()
@@ -56,17 +86,39 @@ class Bell:
                         if not self._waiting:
                             self._news.clear()
                         message = ready_pb2.JobsReady(
-                            job_ids=[job_id for job_id, _ in batch], request_ids=[request_id for _, request_id in batch]
+                            job_ids=[ring.job_id for ring in batch], request_ids=[ring.request_id for ring in batch]
                         )
 
-                        async def confirmed(body: bytes, ids: int) -> None:
-                            await publish(body)
+                        async def confirmed(body: bytes, rings: list[Ring]) -> None:
+                            failpoint("jobs.bell.publishing")
+                            began = time.time()
+                            async with failpoint_within("jobs.bell.published", 0.001):
+                                await publish(body)
+                            failpoint("jobs.bell.confirmed")
                             free.release()
+                            self._unconfirmed -= 1
+                            self._settled.set()
                             _messages.inc()
-                            _rung.inc(ids)
+                            _rung.inc(len(rings))
+                            _confirm_seconds.observe(max(0.0, time.time() - began))
+                            _record(rings, began)
 
-                        publishes.create_task(confirmed(message.SerializeToString(), len(batch)))
+                        self._unconfirmed += 1
+                        publishes.create_task(confirmed(message.SerializeToString(), batch))
         finally:
             self.up = False
             self._waiting.clear()
+            self._unconfirmed = 0
             self._news.clear()
+            self._settled.set()
+
+
+def _record(rings: list[Ring], began: float) -> None:
+    for ring in rings:
+        about: tracing.Attributes = {
+            "messaging.system": "rabbitmq",
+            "messaging.destination.name": QUEUE,
+            "messaging.batch.message_count": len(rings),
+            "mediagen.job_id": ring.job_id,
+        }
+        tracing.record(f"send {QUEUE}", ring.traceparent, began, SpanKind.PRODUCER, about)

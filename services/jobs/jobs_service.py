@@ -6,11 +6,15 @@ from typing import Any
 from uuid import UUID
 
 import grpc
+import structlog
 import uuid_utils.compat as uuid_utils
 
+from chassis import tracing
 from chassis.batching import Batcher
-from chassis.errors import AppError, FieldViolation, invalid_argument, to_status, unavailable
-from chassis.rpc import REQUEST_ID, caller
+from chassis.channel import REQUEST_ID
+from chassis.errors import AppError, FieldViolation, internal, invalid_argument, to_status, unavailable
+from chassis.failpoints import failpoint
+from chassis.rpc import caller
 from jobs import access, specs
 from jobs.acceptance import Acceptance, Accepted
 from jobs.database import Database
@@ -23,6 +27,8 @@ from jobs.store import NewJob, Report, Store
 from jobs.views import job_view
 from jobs.watcher import Watcher
 from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
+
+log = structlog.get_logger()
 
 MAX_BATCH = 256
 FINISHED = {jobs_pb2.JOB_STATUS_COMPLETED, jobs_pb2.JOB_STATUS_FAILED, jobs_pb2.JOB_STATUS_CANCELED}
@@ -46,7 +52,13 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     """Each method does what jobs.proto says of it, for the tenant of the call and nobody else."""
 
     def __init__(
-        self, database: Database, store: Store, acceptance: Acceptance, relay: Relay, watcher: Watcher, settings: Settings
+        self,
+        database: Database,
+        store: Store,
+        acceptance: Acceptance,
+        relay: Relay,
+        watcher: Watcher,
+        settings: Settings,
     ) -> None:
         """Concurrent reads, and concurrent cancellations, go to PostgreSQL together."""
         self._database = database
@@ -61,7 +73,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Context) -> jobs_pb2.CreateJobResponse:
         """Accepts one job."""
         metadata = dict(context.invocation_metadata() or ())
-        return await self._create(tenant(), request, _text(metadata, REQUEST_ID), _text(metadata, "traceparent"))
+        return await self._create(tenant(), request, _text(metadata, REQUEST_ID))
 
     async def BatchCreateJobs(self, request: jobs_pb2.BatchCreateJobsRequest, context: Context) -> jobs_pb2.BatchCreateJobsResponse:
         """Accepts several jobs. Metadata `x-request-ids` and `traceparents` hold one value a request, comma separated."""
@@ -72,7 +84,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         owner = tenant()
         outcomes = await asyncio.gather(
             *[
-                self._create(owner, one, request_id, traceparent)
+                self._create_traced(owner, one, request_id, traceparent)
                 for one, request_id, traceparent in zip(request.requests, request_ids, traceparents, strict=False)
             ],
             return_exceptions=True,
@@ -83,13 +95,29 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
                 results.append(jobs_pb2.CreateJobResult(created=outcome))
             elif isinstance(outcome, AppError):
                 results.append(jobs_pb2.CreateJobResult(error=to_status(outcome).SerializeToString()))
+            elif isinstance(outcome, Exception):  # the others of the batch may be accepted, and are told so
+                log.error("rpc.failed", method="BatchCreateJobs", exc_info=outcome)
+                results.append(jobs_pb2.CreateJobResult(error=to_status(internal()).SerializeToString()))
             else:
                 raise outcome
         return jobs_pb2.BatchCreateJobsResponse(results=results)
 
-    async def _create(
+    async def _create_traced(
         self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str, traceparent: str
     ) -> jobs_pb2.CreateJobResponse:
+        """One of a batch, in a task of its own: it is another request than the batch, and of another trace."""
+        if request_id:
+            structlog.contextvars.bind_contextvars(request_id=request_id)
+        tracing.receive(traceparent)
+        return await self._create(owner, request, request_id)
+
+    async def _create(self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str) -> jobs_pb2.CreateJobResponse:
+        with tracing.span("accept job") as span:
+            response = await self._accept(owner, request, request_id)
+            span.set_attributes({"mediagen.job_id": response.job.id, "mediagen.repeated": response.repeated})
+            return response
+
+    async def _accept(self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str) -> jobs_pb2.CreateJobResponse:
         spec = request.job
         specs.check_spec(spec, request.request_id)
         job = NewJob(
@@ -104,14 +132,15 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
             priority=spec.priority,
             deadline=float(spec.deadline_seconds or self._settings.deadline_seconds),
             request_id=request_id if specs.TRACE_ID.fullmatch(request_id) else None,
-            traceparent=traceparent if specs.TRACE_ID.fullmatch(traceparent) else None,
+            traceparent=tracing.traceparent() or None,
         )
         accepted: Accepted = await self._acceptance.accept(owner, job)
+        failpoint("jobs.create.accepted")
         return jobs_pb2.CreateJobResponse(job=await self._read(owner, accepted.job_id), repeated=accepted.repeated)
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Context) -> jobs_pb2.GetJobResponse:
         """Reads one job."""
-        return jobs_pb2.GetJobResponse(job=await self._read(tenant(), specs.parse_id(request.job_id)))
+        return jobs_pb2.GetJobResponse(job=await self._read(tenant(), _job_id(request.job_id)))
 
     async def BatchGetJobs(self, request: jobs_pb2.BatchGetJobsRequest, context: Context) -> jobs_pb2.BatchGetJobsResponse:
         """Reads several jobs; those that the tenant does not have are absent."""
@@ -133,9 +162,11 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 
     async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Context) -> jobs_pb2.CancelJobResponse:
         """Asks for a job's end."""
-        owner, job_id = tenant(), specs.parse_id(request.job_id)
+        owner, job_id = tenant(), _job_id(request.job_id)
         await self._read(owner, job_id)  # before the write: another tenant's job is no job
+        failpoint("jobs.cancel.received")
         row = await self._cancels.submit(Report(job_id, "cancel", actor="client"))
+        failpoint("jobs.cancel.committed")
         if row["result"] == "stale":
             message = f"The job is {STATUS[State(row['state'])]}, and stays so."
             raise AppError(grpc.StatusCode.FAILED_PRECONDITION, "JOB_FINISHED", message)
@@ -144,7 +175,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 
     async def WatchJob(self, request: jobs_pb2.WatchJobRequest, context: Context) -> AsyncIterator[jobs_pb2.WatchJobResponse]:
         """Streams the job's versions until a final one."""
-        owner, job_id = tenant(), specs.parse_id(request.job_id)
+        owner, job_id = tenant(), _job_id(request.job_id)
         sent = request.after_version
         with self._watcher.watching(job_id, sent) as watch:
             while True:
@@ -161,7 +192,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 
     async def GetOutput(self, request: jobs_pb2.GetOutputRequest, context: Context) -> jobs_pb2.GetOutputResponse:
         """Says where an output lies, for the tenant or for the holder of its access token."""
-        job_id = specs.parse_id(request.job_id)
+        job_id = _job_id(request.job_id)
         owner = await self._reader(job_id, request) if request.access_token else tenant()
         job = await self._read(owner, job_id)
         for output in job.outputs:
@@ -171,6 +202,10 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         raise AppError(
             grpc.StatusCode.NOT_FOUND, "OUTPUT_NOT_FOUND", f"The job has no file {request.index}; it may not be finished."
         )
+
+    async def NoteWebhook(self, request: jobs_pb2.NoteWebhookRequest, context: Context) -> jobs_pb2.NoteWebhookResponse:
+        """Nothing keeps notes yet: gateways are told so, and generators poll."""
+        raise AppError(grpc.StatusCode.UNIMPLEMENTED, "WEBHOOKS_NOT_KEPT", "This version keeps no notes of webhooks.")
 
     async def _reader(self, job_id: UUID, request: jobs_pb2.GetOutputRequest) -> Tenant:
         rows = await self._database.fetch(
@@ -196,6 +231,13 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         seconds = self._settings.access_token_seconds
         found = ((owner, rows.get((owner.id, str(job_id)))) for owner, job_id in asked)
         return [None if row is None else job_view(row, owner, seconds) for owner, row in found]
+
+
+def _job_id(text: str) -> UUID:
+    """The job that a call is about, in every log line of the call from now on."""
+    job_id = specs.parse_id(text)
+    structlog.contextvars.bind_contextvars(job_id=str(job_id))
+    return job_id
 
 
 def _text(metadata: dict[str, str | bytes], key: str) -> str:

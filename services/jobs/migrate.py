@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -13,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chassis.lifecycle import StartupError
 from jobs.database import async_url
+
+log = structlog.get_logger()
 
 LOCK = 0x6D656469616765
 """Key of the advisory lock under which migrations run ("mediage"): several pods may start at once."""
@@ -62,16 +65,41 @@ async def wait_for_database(engine: AsyncEngine) -> None:
         await asyncio.sleep(0.5)
 
 
+def schema_of_code() -> str:
+    """The revision that this code migrates to."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
 async def check_schema(engine: AsyncEngine) -> None:
     """Raises StartupError where the schema lacks a migration that this code knows. A newer schema is fine: it is upgraded first."""
+    head = schema_of_code()
     async with engine.connect() as connection:
         current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-    head = known[0]
     if current is None or (current in known and current != head):
         raise StartupError(
             f"the database's schema is at {current or 'nothing'}, older than {head}: run `python -m jobs migrate` first"
         )
+
+
+async def wait_for_schema(url: str, seconds: float) -> None:
+    """`python -m jobs wait-for-schema`: returns once `serve` would start. Raises StartupError with what is missing otherwise."""
+    engine = create_async_engine(async_url(url))
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        while True:
+            try:
+                await wait_for_database(engine)
+                return await check_schema(engine)
+            except (StartupError, OSError, TimeoutError, DBAPIError) as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                log.info("schema.awaited", because=str(error))
+            await asyncio.sleep(1)
+    finally:
+        await engine.dispose()
 
 
 async def run(url: str) -> None:

@@ -6,10 +6,14 @@ import contextlib
 import structlog
 
 from chassis.errors import AppError
-from jobs.bell import Bell
+from chassis.failpoints import failpoint
+from jobs.bell import Bell, Ring
 from jobs.store import Store
 
 log = structlog.get_logger()
+
+DRAIN_SECONDS = 3.0
+"""How long the last rings may take to be confirmed. What is lost then is rung for again after Timing.ring, nothing more."""
 
 
 class Relay:
@@ -22,6 +26,8 @@ class Relay:
         self._interval = interval
         self._woken = asyncio.Event()
         self._credit = 0
+        self._stopping = False
+        self._ended = asyncio.Event()
 
     def take_credit(self, jobs: int) -> int:
         """How many of `jobs` new jobs may be rung for at once, without a look at the table. None while anything older is due."""
@@ -31,7 +37,7 @@ class Relay:
         self._credit -= taken
         return taken
 
-    def ring(self, jobs: list[tuple[str, str]]) -> None:
+    def ring(self, jobs: list[Ring]) -> None:
         """Rings for jobs that were stored as rung, once they are committed."""
         self._bell.ring(jobs)
 
@@ -40,8 +46,8 @@ class Relay:
         self._woken.set()
 
     async def run(self) -> None:
-        """Relays for ever; while the database is away it only waits."""
-        while True:
+        """Relays until the drain; while the database is away it only waits."""
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._woken.wait()
@@ -55,7 +61,24 @@ class Relay:
                 log.warning("relay.waiting", error=error.message)
                 self._credit = 0
                 continue
-            self._bell.ring(rung)
+            except Exception:  # one odd row must not end the service, and with it every call: it would do so after each restart
+                log.exception("relay.failed")
+                self._credit = 0
+                continue
+            if rung:
+                failpoint("jobs.relay.rung")
+                self._bell.ring(rung)
             self._credit = 0 if backlog else max(0, credit)
             if backlog and credit > 0:
                 self.wake()
+        self._ended.set()
+
+    async def drain(self) -> None:
+        """Ends `run` after the look that is under way, and returns once all that was rung for is confirmed, or after
+        DRAIN_SECONDS."""
+        self._stopping = True
+        self.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._ended.wait()
+                await self._bell.flush()

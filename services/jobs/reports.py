@@ -42,7 +42,7 @@ def intent(one: pb.Intent, worker: UUID) -> Report:
 
 def created(one: pb.CreatedPrediction, worker: UUID) -> Report:
     """submitting or unknown → submitted."""
-    prediction = _prediction_id(one.prediction_id)
+    prediction = parse_prediction_id(one.prediction_id)
     return _report(one, worker, "created", intent_id=parse_uuid(one.intent_id, "intent_id"), prediction_ids=prediction)
 
 
@@ -67,8 +67,15 @@ def lost(one: pb.UnknownCreate, worker: UUID) -> Report:
 
 def lookup(one: pb.Lookup, worker: UUID) -> Report:
     """unknown → submitted, queued or canceled, or stays."""
-    found = ",".join(_prediction_id(prediction) for prediction in one.prediction_ids)
-    return _report(one, worker, _verb(LOOKUPS, one.outcome), prediction_ids=found or None)
+    found = ",".join(parse_prediction_id(prediction) for prediction in one.prediction_ids)
+    return _report(
+        one,
+        worker,
+        _verb(LOOKUPS, one.outcome),
+        prediction_ids=found or None,
+        marked=one.marked,
+        lookup_begun_at=one.lookup_begun_at or None,
+    )
 
 
 def completion(one: pb.Completion, worker: UUID) -> Report:
@@ -77,9 +84,9 @@ def completion(one: pb.Completion, worker: UUID) -> Report:
         one,
         worker,
         "complete",
-        prediction_ids=_prediction_id(one.prediction_id),
+        prediction_ids=parse_prediction_id(one.prediction_id),
         outputs=_outputs(one.outputs),
-        predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+        predict_seconds=_predict_seconds(one),
     )
 
 
@@ -89,11 +96,11 @@ def failure(one: pb.Failure, worker: UUID) -> Report:
         one,
         worker,
         _verb(FAILURES, one.kind),
-        prediction_ids=_prediction_id(one.prediction_id),
+        prediction_ids=parse_prediction_id(one.prediction_id),
         code=storable(one.error_code),
         message=storable(one.error_message),
         outputs=_outputs(one.outputs) if one.outputs else None,
-        predict_seconds=one.predict_seconds if one.HasField("predict_seconds") else None,
+        predict_seconds=_predict_seconds(one),
     )
 
 
@@ -108,6 +115,13 @@ def parse_uuid(text: str, field: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise invalid_argument([FieldViolation(field, "must be a UUID")]) from None
+
+
+def parse_prediction_id(text: str) -> str:
+    """An id of Replicate's as it may be kept and joined with commas, or INVALID_ARGUMENT."""
+    if not text or not text.isascii() or len(text) > 128 or "," in text or "\0" in text:
+        raise invalid_argument([FieldViolation("prediction_id", "must be an id of Replicate's")])
+    return text
 
 
 def _report(one: Any, worker: UUID, verb: str, **fields: Any) -> Report:
@@ -131,10 +145,14 @@ def _delay(seconds: float) -> float | None:
     return min(max(0.0, seconds), MAX_DELAY) if math.isfinite(seconds) and seconds else None
 
 
-def _prediction_id(text: str) -> str:
-    if not text or not text.isascii() or len(text) > 128 or "," in text or "\0" in text:
-        raise invalid_argument([FieldViolation("prediction_id", "must be an id of Replicate's")])
-    return text
+def _predict_seconds(one: pb.Completion | pb.Failure) -> float | None:
+    """As it was measured; a number that no clock shows is left out, as no reader could take it."""
+    return one.predict_seconds if one.HasField("predict_seconds") and 0 <= one.predict_seconds < math.inf else None
+
+
+def progress(one: pb.HeldJob) -> float | None:
+    """From 0 to 1; None where it is unknown, or no such number: heartbeats of several workers share a statement."""
+    return one.progress if one.HasField("progress") and 0 <= one.progress <= 1 else None
 
 
 def _verb(verbs: dict[Any, str], kind: int) -> str:

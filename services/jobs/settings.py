@@ -2,10 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AmqpDsn, Field, PostgresDsn, SecretStr, UrlConstraints
+from pydantic import (
+    AfterValidator,
+    AmqpDsn,
+    Field,
+    FilePath,
+    PostgresDsn,
+    SecretStr,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chassis.settings import HostPort, Listen
+from chassis.settings import AmqpSettings, HostPort, Listen, TracingSettings, with_password
+from chassis.tls import ServerTls
 
 DatabaseUrl = Annotated[PostgresDsn, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
 
@@ -21,12 +32,19 @@ class DatabaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JOBS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    database_password: SecretStr | None = None
+    """The password of database_url, just as it is; without it, the one in the URL holds."""
     database_url: DatabaseUrl
     """PostgreSQL, as postgresql://user:password@host:port/database."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("database_url", mode="before")
+    @classmethod
+    def _database_password(cls, url: object, info: ValidationInfo) -> object:
+        return with_password(url, info.data.get("database_password"))
 
-class Settings(DatabaseSettings):
+
+class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one gives the prefix
     """What `serve` needs."""
 
     amqp_url: AmqpDsn
@@ -35,6 +53,12 @@ class Settings(DatabaseSettings):
     """JobsService, for the gateway and for clients that speak gRPC."""
     worker_listen: Listen = HostPort("127.0.0.1", 50052)
     """WorkerService, for generators only: never route it."""
+    tls_cert_file: FilePath | None = None
+    """The certificate that both gRPC ports show: with it they speak TLS, and nothing else. New files are taken while it runs."""
+    tls_key_file: FilePath | None = None
+    """Its private key."""
+    tls_client_ca_file: FilePath | None = None
+    """The authority of the clients' certificates; with it whoever calls has to show one."""
     metrics_listen: Listen = HostPort("127.0.0.1", 9101)
     """/metrics, /livez and /readyz."""
     worker_token: Annotated[SecretStr, AfterValidator(_long_enough)]
@@ -59,5 +83,19 @@ class Settings(DatabaseSettings):
     """How long an Idempotency-Key is remembered."""
     pool_size: int = Field(10, ge=2, le=100)
     """Connections to PostgreSQL."""
-    time_scale: float = Field(1.0, gt=0, le=10)
-    """Multiplies every time of the protocol. Leave it at 1, except in tests."""
+    time_scale: float = Field(1.0, ge=0.01, le=10)
+    """Multiplies every time of the protocol. Leave it at 1, except in tests: a lost create has so much less time to be seen."""
+
+    @field_validator("tls_client_ca_file")
+    @classmethod
+    def _only_with_tls(cls, file: object, info: ValidationInfo) -> object:
+        if file is not None and not (info.data.get("tls_cert_file") and info.data.get("tls_key_file")):
+            raise ValueError("is of use with JOBS_TLS_CERT_FILE and JOBS_TLS_KEY_FILE only")
+        return file
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """None where TLS is not spoken."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return ServerTls(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)

@@ -24,7 +24,7 @@ MODEL = re.compile(rf"(?:{_PART}/{_PART}(?::[0-9a-f]{{64}})?|[0-9a-f]{{64}})", r
 """`owner/name`, `owner/name:version` or a version alone, as Replicate's create takes them."""
 
 TRACE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""What an x-request-id or a traceparent is kept as; anything else is left out of the row."""
+"""What an x-request-id is kept as; anything else is left out of the row."""
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{0,255}")
 

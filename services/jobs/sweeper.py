@@ -4,9 +4,10 @@ import asyncio
 import time
 
 import structlog
-from prometheus_client import Counter
 
 from chassis.errors import AppError
+from chassis.failpoints import failpoint
+from jobs import metrics
 from jobs.relay import Relay
 from jobs.store import Store
 
@@ -15,8 +16,6 @@ log = structlog.get_logger()
 FORGET_SECONDS = 60
 """How often old idempotency keys and workers are deleted."""
 
-_swept = Counter("mediagen_jobs_swept_total", "Jobs that time moved on, by what ran out.", ["verb"])
-
 
 async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds: float) -> None:
     """Sweeps every `interval` seconds for ever; while the database is away it only waits."""
@@ -24,6 +23,7 @@ async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds
     while True:
         await asyncio.sleep(interval)
         try:
+            failpoint("jobs.sweep.began")
             done = await store.sweep()
             if time.monotonic() - forgotten > FORGET_SECONDS:
                 forgotten = time.monotonic()
@@ -31,8 +31,12 @@ async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds
         except AppError as error:
             log.warning("sweeper.waiting", error=error.message)
             continue
+        except Exception:  # one odd row must not end the service, and with it every call: it would do so after each restart
+            log.exception("sweeper.failed")
+            continue
         for verb, count in done.items():
-            _swept.labels(verb).inc(count)
+            metrics.swept(verb).inc(count)
             if count:
+                failpoint("jobs.sweep.committed")
                 log.info("sweeper.ended", verb=verb, jobs=count)
                 relay.wake()

@@ -2,18 +2,21 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 import grpc
 import structlog
-from prometheus_client import Counter
+from opentelemetry.trace import SpanKind
 
+from chassis import tracing
 from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument
-from jobs import reports
+from chassis.failpoints import failpoint
+from jobs import metrics, reports
 from jobs.relay import Relay
 from jobs.reports import parse_uuid
 from jobs.store import ClaimCall, HeldJob, NotedWorker, Report, Store
@@ -43,7 +46,6 @@ RESULTS = {
     "too_early": worker_pb2.RESULT_TOO_EARLY,
 }
 MODES = {"claim": worker_pb2.MODE_CREATE, "attach": worker_pb2.MODE_ATTACH, "reconcile": worker_pb2.MODE_RECONCILE}
-_reports = Counter("mediagen_jobs_reports_total", "Reports of generators, by verb and result.", ["verb", "result"])
 
 
 def worker_authenticator(token: str) -> Any:
@@ -79,11 +81,13 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         slots = min(request.slots, MAX_GRANTS)
         if request.job_ids:
             ids = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
+            failpoint("jobs.claim.received")
             rows = await self._claims.submit(ClaimCall(worker, ids, slots, request.no_creates))
+            failpoint("jobs.claim.committed")
         else:
             rows = await self._store.claim_due(worker, slots, request.no_creates)
         for row in rows:
-            log.info("job.claimed", job_id=str(row["job_id"]), request_id=row["request_id"], epoch=row["epoch"], mode=row["verb"])
+            log.info("job.claimed", **_ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"])
         self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
         return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
 
@@ -95,13 +99,15 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                 worker,
                 parse_uuid(job.job_id, "held.job_id"),
                 job.epoch,
-                job.progress if job.HasField("progress") else None,
+                reports.progress(job),
                 reports.storable(job.provider_status, MAX_STATUS),
             )
             for job in request.held
         ]
         noted = (worker, request.slots, request.free_slots, request.no_creates, max(0, request.reads_wanted), request.leaving)
+        failpoint("jobs.heartbeat.received")
         rows, allowance = await self._beats.submit((noted, held))
+        failpoint("jobs.heartbeat.committed")
         return worker_pb2.HeartbeatResponse(
             lost_job_ids=[str(row["job_id"]) for row in rows if row["lost"]],
             cancel_job_ids=[str(row["job_id"]) for row in rows if row["cancel"] and not row["lost"]],
@@ -121,63 +127,87 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def RecordIntent(self, request: worker_pb2.RecordIntentRequest, context: Context) -> worker_pb2.RecordIntentResponse:
         """claimed → submitting."""
+        failpoint("jobs.intent.received")
         rows = await self._apply(request.worker_id, request.intents, reports.intent)
-        return worker_pb2.RecordIntentResponse(
-            results=[
-                worker_pb2.IntentResult(
-                    result=RESULTS[row["result"]],
-                    cancel_after_seconds=min(self._timing.prediction, row["deadline_in"]) if row["result"] == "ok" else 0,
-                )
-                for row in rows
-            ]
-        )
+        failpoint("jobs.intent.committed")
+        return worker_pb2.RecordIntentResponse(results=[self._intent_result(row) for row in rows])
+
+    def _intent_result(self, row: asyncpg.Record) -> worker_pb2.IntentResult:
+        result = worker_pb2.IntentResult(result=RESULTS[row["result"]])
+        if row["result"] == "ok":
+            result.cancel_after_seconds = min(self._timing.prediction, row["deadline_in"])
+        return result
 
     async def RecordPrediction(
         self, request: worker_pb2.RecordPredictionRequest, context: Context
     ) -> worker_pb2.RecordPredictionResponse:
         """submitting or unknown → submitted."""
+        failpoint("jobs.prediction.received")
         rows = await self._apply(request.worker_id, request.predictions, reports.created)
+        failpoint("jobs.prediction.committed")
         return worker_pb2.RecordPredictionResponse(results=_results(rows))
 
     async def RecordRefusal(self, request: worker_pb2.RecordRefusalRequest, context: Context) -> worker_pb2.RecordRefusalResponse:
         """submitting or unknown → queued, or failed."""
+        failpoint("jobs.refusal.received")
         rows = await self._apply(request.worker_id, request.refusals, reports.refusal)
+        failpoint("jobs.refusal.committed")
         return worker_pb2.RecordRefusalResponse(results=_results(rows))
 
     async def RecordUnknown(self, request: worker_pb2.RecordUnknownRequest, context: Context) -> worker_pb2.RecordUnknownResponse:
         """submitting → unknown."""
+        failpoint("jobs.unknown.received")
         rows = await self._apply(request.worker_id, request.creates, reports.lost)
+        failpoint("jobs.unknown.committed")
         return worker_pb2.RecordUnknownResponse(results=_results(rows))
 
     async def ReportLookup(self, request: worker_pb2.ReportLookupRequest, context: Context) -> worker_pb2.ReportLookupResponse:
         """unknown → submitted, queued or canceled, or stays."""
+        failpoint("jobs.lookup.received")
         rows = await self._apply(request.worker_id, request.lookups, reports.lookup)
-        return worker_pb2.ReportLookupResponse(results=[self._lookup_result(row) for row in rows])
+        failpoint("jobs.lookup.committed")
+        results = [self._lookup_result(row, lookup.outcome) for row, lookup in zip(rows, request.lookups, strict=True)]
+        return worker_pb2.ReportLookupResponse(results=results)
 
-    def _lookup_result(self, row: asyncpg.Record) -> worker_pb2.LookupResult:
-        result = worker_pb2.LookupResult(result=RESULTS[row["result"]])
+    def _lookup_result(self, row: asyncpg.Record, outcome: worker_pb2.LookupOutcome.ValueType) -> worker_pb2.LookupResult:
+        result = worker_pb2.LookupResult(result=RESULTS[row["result"]], lookup_begun_at=row.get("lookup_begun_at") or 0)
         if row["result"] == "ok" and row["state"] == "submitted":
             result.prediction_id = row["prediction_id"]
         elif row["result"] in ("too_early", "taken"):
-            settle = row["settle_in"] or 0.0
-            gap = self._timing.lookup_gap + (row["first_empty_in"] or 0.0)
+            settle, empty = row["settle_in"] or 0.0, row["first_empty_in"]
+            # What is not there has to be looked for twice, with a gap between. What was found waits for its settle time alone.
+            found = outcome == worker_pb2.LOOKUP_OUTCOME_FOUND and empty is None
+            gap = 0.0 if found else self._timing.lookup_gap + (empty or 0.0)
             result.retry_after_seconds = max(settle, gap, 0.0) + min(LOOK_AGAIN_SECONDS, self._timing.sweep)
         return result
 
     async def Complete(self, request: worker_pb2.CompleteRequest, context: Context) -> worker_pb2.CompleteResponse:
         """submitted → succeeded."""
+        failpoint("jobs.complete.received")
         rows = await self._apply(request.worker_id, request.completions, reports.completion)
+        failpoint("jobs.complete.committed")
         return worker_pb2.CompleteResponse(results=_results(rows))
 
     async def Fail(self, request: worker_pb2.FailRequest, context: Context) -> worker_pb2.FailResponse:
         """submitted → queued, failed or canceled."""
+        failpoint("jobs.fail.received")
         rows = await self._apply(request.worker_id, request.failures, reports.failure)
+        failpoint("jobs.fail.committed")
         return worker_pb2.FailResponse(results=_results(rows))
 
     async def Release(self, request: worker_pb2.ReleaseRequest, context: Context) -> worker_pb2.ReleaseResponse:
         """Gives jobs back unharmed."""
+        failpoint("jobs.release.received")
         rows = await self._apply(request.worker_id, request.jobs, reports.release)
+        failpoint("jobs.release.committed")
         return worker_pb2.ReleaseResponse(results=_results(rows))
+
+    async def WatchPredictions(
+        self, request: worker_pb2.WatchPredictionsRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.WatchPredictionsResponse]:
+        """Nothing keeps notes of webhooks yet: the stream is open and says nothing."""
+        yield worker_pb2.WatchPredictionsResponse()
+        await asyncio.Event().wait()
 
     async def _apply(
         self, worker_id: str, messages: Sequence[Message], report: Callable[[Message, UUID], Report]
@@ -187,13 +217,17 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         if not 1 <= len(messages) <= MAX_BATCH:
             raise invalid_argument([FieldViolation("worker_id", f"reports come 1 to {MAX_BATCH} at a time, not {len(messages)}")])
         reported = [report(message, worker) for message in messages]
+        began = time.time()
         rows: list[asyncpg.Record] = await asyncio.gather(*[self._reports.submit(one) for one in reported])
         for one, row in zip(reported, rows, strict=True):
-            _reports.labels(one.verb, row["result"]).inc()
+            metrics.report(one.verb, row["result"]).inc()
+            if traceparent := row.get("traceparent"):
+                tracing.record(f"{one.verb} job", traceparent, began, SpanKind.INTERNAL, _about(one, row))
+            if one.predict_seconds is not None and row.get("rule"):
+                metrics.count_predict_seconds(row["model"], one.predict_seconds)
             log.info(
                 "job.reported",
-                job_id=str(one.job_id),
-                request_id=row.get("request_id"),
+                **_ids(one.job_id, row),
                 epoch=one.epoch,
                 verb=one.verb,
                 result=row["result"],
@@ -207,6 +241,16 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
 def _results(rows: Sequence[asyncpg.Record]) -> list[worker_pb2.Result.ValueType]:
     return [RESULTS[row["result"]] for row in rows]
+
+
+def _ids(job_id: UUID, row: asyncpg.Record) -> dict[str, str | None]:
+    """What a log line about a job names: the call that it is written in is about many."""
+    trace_id = tracing.trace_id(row.get("traceparent")) or None
+    return {"job_id": str(job_id), "request_id": row.get("request_id"), "trace_id": trace_id}
+
+
+def _about(one: Report, row: asyncpg.Record) -> tracing.Attributes:
+    return {"mediagen.job_id": str(one.job_id), "mediagen.result": row["result"], "mediagen.state": str(row["state"])}
 
 
 def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
@@ -224,4 +268,5 @@ def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
         request_id=row["request_id"] or "",
         traceparent=row["traceparent"] or "",
         cancel_requested=row["cancel_requested"],
+        lookup_begun_at=row["lookup_begun_at"] or 0,
     )

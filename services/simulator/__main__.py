@@ -31,13 +31,14 @@ async def main() -> int:
         account = Account(settings)
         await stack.enter_async_context(serving(create_files_app(account, library), settings.files_listen, DRAIN_SECONDS))
         await stack.enter_async_context(serving(create_app(account, library), settings.listen, DRAIN_SECONDS))
+        lifecycle.spawn(account.webhooks.run(), "webhooks")
         log.info(
             "simulator.ready",
             api=f"http://{settings.listen}",
             files=f"http://{settings.files_listen}",
             control=settings.control,
         )
-        await lifecycle.stopping.wait()
+        await lifecycle.until_stopped()
         return lifecycle.exit_code
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import rules
+from simulator import call_rules, prediction_rules
 from simulator.faults import Faults, Target
 from simulator.ledger import Ledger
 from simulator.limits import Limits
@@ -18,6 +18,7 @@ from simulator.predictions import Predictions
 from simulator.problems import Problem, ThrottleAnswer, throttled
 from simulator.settings import Settings
 from simulator.uploads import Uploads
+from simulator.webhooks import Webhooks
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Order:
     input: dict[str, Any]
     cancel_after: float | None = None
     deployment: str | None = None
+    api_url: str = ""
     webhook: str | None = None
     webhook_events_filter: list[str] | None = None
 
@@ -45,6 +47,7 @@ class Account:
     def __init__(self, settings: Settings) -> None:
         """An account with nothing in it."""
         self.settings = settings
+        self.webhooks = Webhooks(settings)
         self.reset()
 
     def reset(self) -> None:
@@ -54,18 +57,19 @@ class Account:
         self.ledger = Ledger()
         self.limits = Limits(self.settings.creates_per_minute, self.settings.reads_per_minute)
         self.faults = Faults(self.settings.seed)
+        self.webhooks.reset(self.faults, self.predictions)
         self._newest = 0.0
 
     def count_create(self) -> None:
         """Counts a POST that asks for a prediction; raises the 429 where the account makes too many of them."""
         now = time.monotonic()
         self.ledger.posts.count(now)
-        low = self.faults.state(rules.LowCredit) is not None
+        low = self.faults.state(call_rules.LowCredit) is not None
         wait = self.limits.low_credit.take(now) if low else self.limits.creates.take(now)
         if wait:
             raise self._throttled(wait, low)
 
-    def count_read(self, call: rules.Call) -> None:
+    def count_read(self, call: call_rules.ReadCall) -> None:
         """Counts any other call; raises the 429 where the account makes too many of them."""
         now = time.monotonic()
         self.ledger.reads.count(now)
@@ -75,7 +79,7 @@ class Account:
 
     def _throttled(self, wait: float, low: bool) -> Problem:
         self.ledger.throttled += 1
-        form = self.faults.state(rules.ThrottleForm)
+        form = self.faults.state(call_rules.ThrottleForm)
         default: ThrottleAnswer = "throttled_low_credit" if low else "throttled_about"
         problem = throttled(form.answer if form else default, wait)
         if form and form.retry_after_header:
@@ -112,6 +116,7 @@ class Account:
             token=token,
             deadline=None if order.cancel_after is None else now + order.cancel_after,
             deployment=order.deployment,
+            api_url=order.api_url,
             webhook=order.webhook,
             webhook_events_filter=order.webhook_events_filter,
         )
@@ -123,26 +128,30 @@ class Account:
     def _strike(self, prediction: Prediction) -> None:
         """Applies the rules about predictions: at most one of each effect, durations first, as ends depend on them."""
         target = Target(prediction.model.name, prediction.prompt)
-        if duration := self.faults.take(rules.PredictionDuration, target):
+        if duration := self.faults.take(prediction_rules.PredictionDuration, target):
             if duration.queue_seconds is not None:
                 prediction.starts = prediction.created + duration.queue_seconds
             prediction.ends = prediction.starts + duration.seconds
-        if status := self.faults.take(rules.PredictionStatus, target):
+        if status := self.faults.take(prediction_rules.PredictionStatus, target):
             prediction.odd_status = status.status
             prediction.odd_until = math.inf if status.seconds is None else prediction.starts + status.seconds
             prediction.ends = max(prediction.ends, prediction.odd_until)
-        if end := self.faults.take(rules.PredictionEnds, target):
-            prediction.ending, prediction.error = end.status, end.error or "Prediction failed"
+        if end := self.faults.take(prediction_rules.PredictionEnds, target):
+            prediction.ending, prediction.error = end.status, "Prediction failed" if end.error is None else end.error
             if end.status == "aborted":
                 prediction.ends = prediction.starts
             elif end.status == "canceled":
                 prediction.ends = (prediction.starts + prediction.ends) / 2
-        if output := self.faults.take(rules.PredictionOutput, target):
+        if output := self.faults.take(prediction_rules.PredictionOutput, target):
             prediction.output = reshaped(output, prediction.files, prediction.output)
             prediction.inline = output.shape == "data_uri"
-        if lag := self.faults.take(rules.ListLag, target):
+        if lag := self.faults.take(prediction_rules.ListLag, target):
             prediction.listed = prediction.created + lag.seconds
-        struck = (duration, status, end, output, lag)
+        if logs := self.faults.take(prediction_rules.PredictionLogs, target):
+            prediction.log_size = logs.size
+        if times := self.faults.take(prediction_rules.PredictionTimes, target):
+            prediction.digits, prediction.ends_before = times.digits, times.ends_before
+        struck = (duration, status, end, output, lag, logs, times)
         prediction.faults.extend(rule.effect for rule in struck if rule is not None)
 
     def ledger_view(self) -> dict[str, Any]:
@@ -163,6 +172,7 @@ class Account:
             "reads_by_call": dict(ledger.reads_by_call),
             "max_reads_in_a_minute": ledger.reads.most,
             "throttled": ledger.throttled,
+            "webhooks": dict(self.webhooks.sent),
             "downloads": ledger.downloads,
             "authorization_seen_on_files": ledger.authorization_seen_on_files,
             "predictions": [prediction.ledger_row(now) for prediction in self.predictions.all],

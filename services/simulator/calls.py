@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from simulator import rules
+from simulator import call_rules
 from simulator.account import Account
+from simulator.answers import spoiled
 from simulator.connection import HungUp
+from simulator.encoding import encoded
 from simulator.faults import Target
-from simulator.prediction import OutputFile
 from simulator.problems import Problem, refusal
 
 Handler = Callable[[Request], Awaitable[Any]]
@@ -25,7 +25,7 @@ def check_token(request: Request) -> None:
         raise refusal("unauthenticated", 0)
 
 
-def reading(account: Account, call: rules.Call, handler: Handler) -> Handler:
+def reading(account: Account, call: call_rules.ReadCall, handler: Handler) -> Handler:
     """Wraps the handler of a call that makes nothing."""
 
     async def wrapped(request: Request) -> Any:
@@ -35,18 +35,20 @@ def reading(account: Account, call: rules.Call, handler: Handler) -> Handler:
         if (prediction := account.predictions.get(request.path_params.get("id", ""))) is not None:
             prediction.reads += call == "get"
             target = Target(prediction.model.name, prediction.prompt, call)
-        if slow := account.faults.take(rules.ReadSlow, target):
+        if slow := account.faults.take(call_rules.ReadSlow, target):
             await anyio.sleep(slow.seconds)
-        if account.faults.take(rules.ReadReset, target):
+        if account.faults.take(call_rules.ReadReset, target):
             return HungUp()
-        if broken := account.faults.take(rules.ReadAnswer, target):
+        if broken := account.faults.take(call_rules.ReadAnswer, target):
             return error_answer(broken).response()
-        return await handler(request)
+        answer = await handler(request)
+        whole_json = isinstance(answer, Response) and answer.media_type == "application/json"
+        return (whole_json and spoiled(account.faults, target, answer)) or answer
 
     return wrapped
 
 
-def error_answer(rule: rules.ReadAnswer | rules.CreateAnswer) -> Problem:
+def error_answer(rule: call_rules.ReadAnswer | call_rules.CreateAnswer) -> Problem:
     """The error that a rule asks for."""
     problem = refusal(rule.answer, rule.retry_after)
     if rule.retry_after_header:
@@ -61,12 +63,5 @@ def api_url(request: Request) -> str:
 
 def json_answer(account: Account, request: Request, body: Any, status: int = 200) -> Response:
     """A JSON answer; output files in it become URLs on the file port of the host that the client called."""
-    files_url = f"{request.url.scheme}://{request.url.hostname}:{account.settings.files_listen.port}"
-
-    def link(file: Any) -> str:
-        if isinstance(file, OutputFile):
-            return files_url + file.path
-        raise TypeError(type(file))
-
-    content = orjson.dumps(body, default=link, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    content = encoded(body, api_url(request), account.settings.files_listen.port)
     return Response(content, status, media_type="application/json")

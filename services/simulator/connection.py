@@ -26,8 +26,10 @@ class Connection:
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    def hang_up(self) -> None:
-        """Ends it in good order after what was sent so far: the other side sees a body that is too short."""
+    def hang_up(self, rest: bytes = b"") -> None:
+        """Ends it in good order after what was sent so far, and after `rest`, which no answer promised."""
+        if rest and self.open:
+            self._transport.write(rest)
         self._transport.close()
 
 

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from simulator.rules import AnyRule, Call, FileRule, LowCredit, ReadRule, Rule, ThrottleForm
+from simulator.call_rules import AnswerRule, Call, LowCredit, ReadRule, ThrottleForm
+from simulator.file_rules import FileRule
+from simulator.rule import Rule
+from simulator.rules import AnyRule
+from simulator.webhook_events import Event
+from simulator.webhook_rules import WebhookRule
 
 State = TypeVar("State", LowCredit, ThrottleForm)
 Counted = TypeVar("Counted", bound=Rule)
@@ -13,12 +18,13 @@ Counted = TypeVar("Counted", bound=Rule)
 
 @dataclass(frozen=True)
 class Target:
-    """What a rule is matched with: a prediction, and the call or the file of it that is asked for."""
+    """What a rule is matched with: a prediction, and the call, the file of it or the event of it that is at stake."""
 
     model: str = ""
     prompt: str = ""
     call: Call | None = None
     index: int | None = None
+    event: Event | None = None
 
 
 @dataclass
@@ -63,6 +69,8 @@ def _matches(rule: Rule, target: Target) -> bool:
         return False
     if rule.when.prompt is not None and rule.when.prompt not in target.prompt:
         return False
-    if isinstance(rule, ReadRule) and target.call not in rule.calls:
+    if isinstance(rule, ReadRule | AnswerRule) and target.call not in rule.calls:
+        return False
+    if isinstance(rule, WebhookRule) and target.event not in rule.events:
         return False
     return not isinstance(rule, FileRule) or rule.index in (None, target.index)

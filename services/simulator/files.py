@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from simulator import rules
+from simulator import file_rules
 from simulator.account import Account
 from simulator.bodies import Body
 from simulator.connection import with_connections
@@ -43,28 +43,28 @@ def create_files_app(account: Account, library: Library) -> ASGIApp:
 async def _answer(account: Account, library: Library, request: Request, prediction: Prediction, index: int) -> Response | Body:
     """The file, or what a fault rule puts in its place."""
     target = Target(prediction.model.name, prediction.prompt, index=index)
-    slow = account.faults.take(rules.FileSlow, target)
+    slow = account.faults.take(file_rules.FileSlow, target)
     if slow is not None:
         await anyio.sleep(slow.seconds)
-    fault = account.faults.take(rules.FILE_BREAKERS, target)
+    fault = account.faults.take(file_rules.FILE_BREAKERS, target)
     match fault:
-        case rules.FileAnswer():
+        case file_rules.FileAnswer():
             return Response("Not Found" if fault.status == 404 else "Refused by a fault rule", fault.status)
-        case rules.FileRedirect():
+        case file_rules.FileRedirect():
             return Response(status_code=fault.status, headers={"Location": fault.to or str(request.url)})
-        case rules.FileHtml():
+        case file_rules.FileHtml():
             return Response(_PAGE, headers={"Content-Type": fault.content_type})
     file = prediction.files[index]
-    size = fault.size if isinstance(fault, rules.FileBig) else None
+    size = fault.size if isinstance(fault, file_rules.FileBig) else None
     body = Body.whole(await library.file(prediction, index), file.media_type, size)
     body.bytes_per_second = slow.bytes_per_second if slow else None
     match fault:
-        case rules.FileTruncated():
+        case file_rules.FileTruncated():
             body.stop = int(body.size * fault.keep)
             body.length = {"full": body.size, "short": body.stop, "none": None}[fault.length]
             body.hangs_up = fault.length != "short"
             return body
-        case rules.FileChunked() | rules.FileBig(length=False):
+        case file_rules.FileChunked() | file_rules.FileBig(length=False):
             body.length = None
         case _ if request.headers.get("if-none-match") == body.etag:
             return Response(status_code=304, headers={"ETag": body.etag})

@@ -11,9 +11,6 @@ from simulator.catalogue import MODELS
 from simulator.models import Model
 from simulator.problems import no_versions, not_found
 
-WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"  # noqa: S105  a published test vector, which protects nothing
-"""The account's default webhook secret, in standard base64: client 1.0.7 can't read the URL-safe kind."""
-
 _ACCOUNT = {
     "type": "organization",
     "username": "simulator",
@@ -57,7 +54,7 @@ def routes(account: Account) -> list[Route]:
     lookups: dict[str, Handler] = {
         "/account": showing(_ACCOUNT),
         "/hardware": showing(_HARDWARE),
-        "/webhooks/default/secret": showing({"key": WEBHOOK_SECRET}),
+        "/webhooks/default/secret": showing({"key": account.settings.webhook_secret}),
         "/models": showing(catalogue),
         "/models/{owner}/{name}": model,
         "/models/{owner}/{name}/versions": versions,

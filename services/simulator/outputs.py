@@ -8,7 +8,7 @@ from typing import Any
 
 from simulator.models import Model
 from simulator.prediction import OutputFile
-from simulator.rules import PredictionOutput
+from simulator.prediction_rules import PredictionOutput
 
 _IMAGE_TYPES = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
 

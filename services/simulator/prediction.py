@@ -13,6 +13,12 @@ RUNNING_LIMIT_SECONDS = 1800.0
 """Replicate stops what runs for longer than 30 minutes."""
 
 _ID_ALPHABET = "abcdefghijkmnpqrstvwxyz0123456789"
+_LOG_LINE = "INFO: a line of a model that writes too much\n"
+
+
+def new_id() -> str:
+    """An id as predictions have them, which none has."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(26))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +64,26 @@ class Prediction:
     inline: bool = False
     """The output is the first file itself, as a data: URI."""
     ending: str = "succeeded"
-    error: str | None = None
+    error: Any = None
+    """A text; by a fault any JSON."""
     odd_status: str | None = None
     """Shown in place of `processing`, until `odd_until`."""
     odd_until: float = 0.0
+    log_size: int = 0
+    """The least size of its logs while and after it runs, in bytes."""
+    digits: int = 6
+    """Fractional digits of the times that are shown."""
+    ends_before: float | None = None
+    """How long before its create it seems to end; None shows the true end."""
     deadline: float | None = None
     canceled_at: float | None = None
     deployment: str | None = None
+    api_url: str = ""
+    """How its client called this server: what the URLs in its webhooks begin with."""
     webhook: str | None = None
     webhook_events_filter: list[str] | None = None
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
+    """Every request that was sent to its webhook, as the ledger shows it."""
     faults: list[str] = field(default_factory=list)
     """The effects of the rules that struck it."""
     answered: bool = False
@@ -75,10 +92,10 @@ class Prediction:
     downloads: int = 0
     served: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Size and sha256 of each file whose whole body was sent, by its name."""
-    id: str = field(default_factory=lambda: "".join(secrets.choice(_ID_ALPHABET) for _ in range(26)))
+    id: str = field(default_factory=new_id)
 
-    def at(self, now: float) -> tuple[str, float | None]:
-        """Its status, and when it ended; None while it has not."""
+    def end(self) -> tuple[float, str]:
+        """When it ends, and with which status, as far as is known now: a cancel may come before."""
         end, status = self.ends, self.ending
         for moment, stop in (
             (self.deadline, "aborted" if self.deadline is not None and self.deadline <= self.starts else "canceled"),
@@ -87,6 +104,11 @@ class Prediction:
         ):
             if moment is not None and moment < end:
                 end, status = moment, stop
+        return end, status
+
+    def at(self, now: float) -> tuple[str, float | None]:
+        """Its status, and when it ended; None while it has not."""
+        end, status = self.end()
         if now >= end:
             return status, end
         if now < self.starts:
@@ -114,20 +136,25 @@ class Prediction:
             return ""
         known = self.model.inputs.get("num_inference_steps")
         steps = min(20, int((self.input or {}).get("num_inference_steps", known.default if known else 10)))
-        lines = [f"Using seed: {self.seed}"]
+        excess = _LOG_LINE * -(-self.log_size // len(_LOG_LINE))
+        lines = [f"{excess}Using seed: {self.seed}"]
         for step in range(int(self.done(now) * steps) + 1):
             filled = round(10 * step / steps)
             bar = "█" * filled + " " * (10 - filled)
             lines.append(f"{100 * step // steps:3d}%|{bar}| {step}/{steps}")
         return "\n".join(lines) + "\n"
 
+    def output_so_far(self, now: float) -> Any:
+        """What it has made: everything once it succeeded; of a language model the first pieces while it runs."""
+        status, _ = self.at(now)
+        if self.model.streams and status == "processing" and isinstance(self.output, list):
+            return self.output[: int(self.done(now) * len(self.output))]
+        return self.output if status == "succeeded" else None
+
     def view(self, now: float, api_url: str, retention: float) -> dict[str, Any]:
         """The prediction object of the API; URLs begin with `api_url`, and OutputFiles are still in its output."""
         status, end = self.at(now)
         removed = end is not None and now >= end + retention
-        output = self.output if status == "succeeded" and not removed else None
-        if self.model.streams and status == "processing" and isinstance(self.output, list):
-            output = self.output[: int(self.done(now) * len(self.output))]
         url = f"{api_url}/v1/predictions/{self.id}"
         view: dict[str, Any] = {
             "id": self.id,
@@ -135,14 +162,14 @@ class Prediction:
             "version": self.version,
             "input": None if removed else self.input,
             "logs": "" if removed else self.logs(now),
-            "output": output,
+            "output": None if removed else self.output_so_far(now),
             "data_removed": removed,
             "error": self.error if status == "failed" else None,
             "source": "api",
             "status": status,
-            "created_at": stamp(self.created),
-            "started_at": stamp(self.starts) if self.starts <= now and self.starts != end else None,
-            "completed_at": None if end is None else stamp(end),
+            "created_at": stamp(self.created, self.digits),
+            "started_at": stamp(self.starts, self.digits) if self.starts <= now and self.starts != end else None,
+            "completed_at": None if end is None else stamp(self._shown_end(end), self.digits),
             "urls": {"get": url, "cancel": f"{url}/cancel", "web": f"https://replicate.com/p/{self.id}"},
         }
         if end is not None:
@@ -157,6 +184,9 @@ class Prediction:
             "webhook_events_filter": self.webhook_events_filter,
         }
         return view | {key: value for key, value in optional.items() if value is not None}
+
+    def _shown_end(self, end: float) -> float:
+        return end if self.ends_before is None else self.created - self.ends_before
 
     def ledger_row(self, now: float) -> dict[str, Any]:
         """What the ledger tells about it."""
@@ -178,12 +208,14 @@ class Prediction:
             "files": self.served,
             "faults": self.faults,
             "webhook": self.webhook,
+            "deliveries": self.deliveries,
         }
 
 
-def stamp(moment: float) -> str:
-    """A time as the API writes it: RFC 3339, UTC, six fractional digits."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def stamp(moment: float, digits: int = 6) -> str:
+    """A time as the API writes it: RFC 3339, UTC, six fractional digits; or another number of them, up to nine."""
+    text = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "789"
+    return text[: 19 + digits + bool(digits)] + "Z"
 
 
 def spread(average: float, draw: random.Random) -> float:

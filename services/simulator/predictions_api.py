@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from simulator import rules
+from simulator import call_rules
 from simulator.account import Account, Order
+from simulator.answers import spoiled
 from simulator.calls import api_url, check_token, error_answer, json_answer, reading
 from simulator.catalogue import DEPLOYMENTS, MODELS
 from simulator.connection import HungUp
@@ -22,7 +23,7 @@ from simulator.models import Model
 from simulator.prediction import Prediction
 from simulator.problems import Problem, invalid_fields, invalid_version, not_found
 from simulator.stream import events
-from simulator.validation import cancel_after_seconds, check_body, check_input, wait_seconds
+from simulator.validation import cancel_after_seconds, check_body, check_input, check_webhook, wait_seconds
 
 
 def routes(account: Account, library: Library) -> list[Route]:
@@ -32,7 +33,7 @@ def routes(account: Account, library: Library) -> list[Route]:
         try:
             check_token(request)
             account.count_create()
-            order = await _order(request)
+            order = await _order(account, request)
             wait = wait_seconds(request.headers.get("prefer"))
         except Problem as problem:
             account.ledger.refused[str(problem.status)] += 1
@@ -46,6 +47,7 @@ def routes(account: Account, library: Library) -> list[Route]:
         prediction = _found(account, request)
         if prediction.at(time.time())[1] is None:
             prediction.canceled_at = time.time()
+            account.webhooks.hurry(prediction)
         return json_answer(account, request, _view(account, request, prediction))
 
     async def page(request: Request) -> Any:
@@ -68,7 +70,7 @@ def routes(account: Account, library: Library) -> list[Route]:
     ]
 
 
-async def _order(request: Request) -> Order:
+async def _order(account: Account, request: Request) -> Order:
     """The create that a request asks for; raises whatever Replicate would refuse it with."""
     try:
         body = orjson.loads(await request.body())
@@ -78,14 +80,19 @@ async def _order(request: Request) -> Order:
     check_body(body, with_version=by_version)
     model, version, deployment = _versioned(body["version"]) if by_version else _named(request)
     check_input(model, body["input"])
+    webhook, events = body.get("webhook"), body.get("webhook_events_filter")
+    if webhook is None and (webhook := body.get("webhook_completed")) is not None:
+        events = ["completed"]
+    check_webhook(webhook, http_anywhere=account.settings.webhook_http)
     return Order(
         model=model,
         version=version,
         input=body["input"],
         cancel_after=cancel_after_seconds(request.headers.get("cancel-after")),
         deployment=deployment,
-        webhook=body.get("webhook") or body.get("webhook_completed"),
-        webhook_events_filter=body.get("webhook_events_filter"),
+        api_url=api_url(request),
+        webhook=webhook,
+        webhook_events_filter=events,
     )
 
 
@@ -111,11 +118,12 @@ def _named(request: Request) -> tuple[Model, str, str | None]:
 
 async def _create(account: Account, library: Library, request: Request, order: Order, wait: int) -> Any:
     """Makes the prediction and answers, with the faults that may come before and after its making."""
-    fault = account.faults.take(rules.CREATE_BREAKERS, Target(order.model.name, order.prompt))
-    if isinstance(fault, rules.CreateReset) and not fault.accepted:
+    target = Target(order.model.name, order.prompt, call="create")
+    fault = account.faults.take(call_rules.CREATE_BREAKERS, target)
+    if isinstance(fault, call_rules.CreateReset) and not fault.accepted:
         account.ledger.refused["reset"] += 1
         return HungUp()
-    if isinstance(fault, rules.CreateAnswer) and not fault.accepted:
+    if isinstance(fault, call_rules.CreateAnswer) and not fault.accepted:
         problem = error_answer(fault)
         account.ledger.refused[str(problem.status)] += 1
         raise problem
@@ -125,19 +133,29 @@ async def _create(account: Account, library: Library, request: Request, order: O
     if prediction.inline:
         uri = await library.data_uri(prediction)
         prediction.output = uri if order.model.output == "file" else [uri]
+    account.webhooks.follow(prediction)
     match fault:
-        case rules.CreateReset():
+        case call_rules.CreateReset():
             return HungUp()
-        case rules.CreateAnswer():
+        case call_rules.CreateAnswer():
             return error_answer(fault).response()
-        case rules.CreateLate():
+        case call_rules.CreateLate():
             await anyio.sleep(fault.seconds)
     status = await _held(prediction, wait)
     view = _view(account, request, prediction)
     if status == 202 and wait:
         view["status"] = "starting"  # Replicate says so where the wait has elapsed, whatever it is doing
+
+    def heard() -> None:
+        prediction.answered = True
+
+    answer = json_answer(account, request, view, status)
+    if (odd := spoiled(account.faults, target, answer)) is not None:
+        prediction.faults.extend(odd.effects)
+        odd.on_sent = heard
+        return odd
     prediction.answered = not await request.is_disconnected()
-    return json_answer(account, request, view, status)
+    return answer
 
 
 async def _held(prediction: Prediction, wait: int) -> int:

@@ -7,6 +7,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.settings import HostPort, Listen
 
+_SIGNING_KEY = r"^whsec_(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
 
 class Settings(BaseSettings):
     """Every setting has a default: `python -m simulator` starts without any."""
@@ -36,6 +38,16 @@ class Settings(BaseSettings):
 
     retention_seconds: float = Field(3600, gt=0)
     """How long after its end a prediction keeps input, output and files, in seconds (Replicate: one hour)."""
+
+    webhook_secret: str = Field("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3", pattern=_SIGNING_KEY)
+    """What webhooks are signed with, in standard base64 after `whsec_`: client 1.0.7 can't read the URL-safe kind. The default
+    is a published test vector, which protects nothing."""
+
+    webhook_http: bool = False
+    """Take `http:` webhook URLs of any host, not of loopback ones only. Replicate takes none."""
+
+    webhook_retry_seconds: float = Field(60, ge=0)
+    """When a webhook of a prediction's end is tried for the last time, in seconds after the end (Replicate: about a minute)."""
 
     seed: int = 0
     """Seed of the durations: the n-th prediction after a start or a reset takes equally long in every run."""

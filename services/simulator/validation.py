@@ -1,8 +1,10 @@
 """Checks of a create: its body, its headers and its input, refused in the words that Replicate uses (gojsonschema's)."""
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from jsonschema_rs import ValidationError, Validator, validator_for
 
@@ -41,6 +43,28 @@ def check_body(body: Any, *, with_version: bool) -> None:
 def check_input(model: Model, values: Mapping[str, Any]) -> None:
     """Raises the 422 of an input that breaks the model's schema."""
     _check(model.input_validator, values, "input")
+
+
+def check_webhook(url: str | None, *, http_anywhere: bool) -> None:
+    """Raises the 422 of a webhook URL that is not https, as Replicate does; http to this machine passes, or to any host."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme == "https" or (parts.scheme == "http" and (http_anywhere or _is_loopback(parts.hostname or "")))
+        fine = fine and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    if not fine:
+        text = "webhook must be a valid HTTPS URL"
+        raise invalid_fields([{"type": "invalid", "field": "webhook", "description": text}])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def wait_seconds(prefer: str | None) -> int:

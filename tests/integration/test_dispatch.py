@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from uuid import UUID, uuid4
 
+import pytest
 import pytest_asyncio
 
 from driver import Driver, driving, rows_read
@@ -15,6 +17,11 @@ from jobs.store import ClaimCall
 async def driver(postgres_url):
     async with driving(postgres_url) as ready:
         yield ready
+
+
+def approx(seconds):
+    """So long from now on, as it was read a moment later: a busy machine takes its time between two statements."""
+    return pytest.approx(seconds, abs=2)
 
 
 async def note_worker(driver: Driver, slots: int, no_creates: bool = False):
@@ -38,11 +45,11 @@ async def test_a_ring_that_was_lost_is_repeated_and_each_rests_longer(driver):
     job_id = await driver.add()
     rests = []
     for _ in range(3):
-        assert [job for job, _ in (await driver.store.ring())[2]] == [str(job_id)]
+        assert [ring.job_id for ring in (await driver.store.ring())[2]] == [str(job_id)]
         row = (await driver.database.fetch("SELECT next_dispatch_at - now() AS rest FROM jobs"))[0]
-        rests.append(round(row["rest"].total_seconds()))
+        rests.append(row["rest"].total_seconds())
         await driver.set(job_id, "next_dispatch_at = now()")
-    assert rests == [30, 60, 120]
+    assert rests == approx([30, 60, 120])
 
 
 async def test_new_jobs_have_no_credit_while_older_ones_are_due(driver):
@@ -105,8 +112,9 @@ async def test_the_accounts_creates_are_a_budget_that_all_workers_share(postgres
     async with driving(postgres_url, creates_per_minute=60) as driver:
         for _ in range(30):
             await driver.add()
+        began = time.monotonic()
         granted = [len(await driver.store.claim_due(uuid4(), 8, False)) for _ in range(4)]
-        assert sum(granted) == 3  # a burst of three seconds' worth, then one a second
+        assert 3 <= sum(granted) <= 3 + (time.monotonic() - began)  # a burst of three seconds' worth, then one a second
         await driver.database.fetch("UPDATE lanes SET creates_refilled_at = now() - interval '3 s', create_tokens = 0")
         assert len(await driver.store.claim_due(uuid4(), 8, False)) == 3
 
@@ -131,9 +139,9 @@ async def test_each_pause_in_a_row_is_longer_and_a_creation_ends_the_row(driver)
         job_id = await driver.reach(State.SUBMITTING)
         await driver.apply(job_id, "account", code="insufficient_credit")
         lane = (await driver.database.fetch("SELECT paused_until - now() AS rest, pauses FROM lanes"))[0]
-        rests.append(round(lane["rest"].total_seconds()))
+        rests.append(lane["rest"].total_seconds())
         await driver.database.fetch("UPDATE lanes SET paused_until = now() - interval '1 s'")
-    assert rests == [60, 120, 240]
+    assert rests == approx([60, 120, 240])
     job_id = await driver.reach(State.SUBMITTING)
     await driver.apply(job_id, "created")
     assert (await driver.database.fetch("SELECT pauses FROM lanes"))[0]["pauses"] == 0
@@ -168,8 +176,9 @@ async def test_reads_are_shared_between_workers_and_come_back_with_time(driver):
     allowances = await driver.store.note_workers(notes)
     assert 0 < sum(allowances.values()) <= 500  # ten seconds' worth of 3,000 a minute at once
     assert max(allowances.values()) <= 500
+    began = time.monotonic()
     await driver.store.note_workers(notes)
-    assert sum((await driver.store.note_workers(notes)).values()) < 50
+    assert sum((await driver.store.note_workers(notes)).values()) < 50 * (1 + time.monotonic() - began)
 
 
 async def test_a_leaving_worker_is_forgotten_at_once(driver):
@@ -181,7 +190,7 @@ async def test_a_leaving_worker_is_forgotten_at_once(driver):
 
 async def test_a_claim_among_many_waiting_rows_reads_few_of_them(driver):
     await driver.fill(20_000)
-    plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._claim_due, uuid4(), 10, False)
+    plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._sql.claim_due, uuid4(), 10, False)
     explained = plan[0]["QUERY PLAN"]
     explained = json.loads(explained) if isinstance(explained, str) else explained
     assert rows_read(explained[0]["Plan"]) < 1000
@@ -194,7 +203,7 @@ async def test_a_released_prediction_is_rung_for_at_once_and_claimed_by_its_bell
     for job_id in ids:
         await driver.apply(job_id, "release")
     _, _, rung = await driver.store.ring()
-    assert {UUID(job_id) for job_id, _ in rung} == set(ids)
+    assert {UUID(ring.job_id) for ring in rung} == set(ids)
     granted = (await driver.store.claim([ClaimCall(uuid4(), tuple(ids), 90, False)]))[0]
     assert [row["verb"] for row in granted] == ["attach"] * 30
 
@@ -216,12 +225,12 @@ async def test_an_account_pause_outlasts_a_rate_limit_and_a_longer_wait_that_rep
     async def refuse(verb: str, **fields) -> tuple[str, float]:
         await driver.apply(await reach_submitting(driver), verb, **fields)
         lane = (await driver.database.fetch("SELECT paused_reason, paused_until - now() AS rest FROM lanes"))[0]
-        return lane["paused_reason"], round(lane["rest"].total_seconds())
+        return lane["paused_reason"], lane["rest"].total_seconds()
 
-    assert await refuse("rate_limit") == ("rate_limit", 2)
-    assert await refuse("rate_limit", delay=45.0) == ("rate_limit", 45)
-    assert await refuse("account", code="insufficient_credit") == ("insufficient_credit", 60)
-    assert await refuse("rate_limit") == ("insufficient_credit", 60)
+    assert await refuse("rate_limit") == ("rate_limit", approx(2))
+    assert await refuse("rate_limit", delay=45.0) == ("rate_limit", approx(45))
+    assert await refuse("account", code="insufficient_credit") == ("insufficient_credit", approx(60))
+    assert await refuse("rate_limit") == ("insufficient_credit", approx(60))
 
 
 async def reach_submitting(driver: Driver) -> UUID:

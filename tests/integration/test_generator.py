@@ -6,13 +6,13 @@ import io
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
 import psutil
 import pytest
 from PIL import Image
 
-from generator_client import Client
+from client import Client
 from stack import Stack
+from waiting import holds, until
 
 Connect = Callable[[Stack], Client]
 MEGABYTE = 1024 * 1024
@@ -20,8 +20,15 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    async with aiohttp.ClientSession() as http:
-        yield lambda stack: Client(stack, http)
+    clients: list[Client] = []
+
+    def new(stack: Stack) -> Client:
+        clients.append(Client(stack))
+        return clients[-1]
+
+    yield new
+    for client in clients:
+        await client.http.aclose()
 
 
 def when(prompt: str, effect: str, **fields: Any) -> dict[str, Any]:
@@ -161,18 +168,21 @@ async def test_a_create_that_is_refused_or_fails_ends_as_the_table_says(
 async def test_while_the_bucket_is_away_nothing_is_paid_for_and_what_was_paid_for_waits(
     start_stack: Callable[..., Stack], connect: Connect, servers: Any
 ) -> None:
-    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="1", JOBS_TIME_SCALE="0.2")
+    stack = start_stack(1, SIMULATOR_PREDICT_SECONDS="5", JOBS_TIME_SCALE="0.2")  # the bucket is gone before it ends
     client = connect(stack)
     first = await client.post(prompt="paid for")
-    while (await client.ledger())["creates"] < 1:
-        await asyncio.sleep(0.05)
+
+    async def paid() -> int:
+        return int((await client.ledger())["creates"])
+
+    async def wait_both() -> bool:
+        return [(await client.job(job_id))["status"] for job_id in (first, second)] == ["processing", "pending"]
+
+    await until(paid)
     servers.object_store.kill()
-    while "bucket.refuses" not in stack.log("generator-1"):
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(2)
+    await until(lambda: "bucket.refuses" in stack.log("generator-1"))
     second = await client.post(prompt="waits")
-    await asyncio.sleep(3)
-    assert [(await client.job(job_id))["status"] for job_id in (first, second)] == ["processing", "pending"]
+    await holds(wait_both, seconds=3)
     servers.object_store.start()
     servers.object_store.wait()
     assert [(await client.finished(job_id))["status"] for job_id in (first, second)] == ["completed", "completed"]

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
-import pytest_asyncio
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql as dialect
 
 import ports
+from chassis import failpoints
 from chassis.errors import from_rpc_error, from_status
 from driver import Driver, driving, rows_read
 from jobs import access, keys
@@ -23,6 +23,7 @@ from jobs.listing import Position, page_query
 from jobs.settings import Settings
 from jobs.states import State
 from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc, worker_pb2, worker_pb2_grpc
+from waiting import until
 
 TOKEN = "a-worker-token-of-tests"
 
@@ -85,12 +86,6 @@ async def running(postgres_url: str, **changed):
             await started.worker_channel.close()
 
 
-@pytest_asyncio.fixture
-async def service(postgres_url):
-    async with running(postgres_url) as started:
-        yield started
-
-
 BAD_SPECS = [
     ("prompt", {"prompt": ""}),
     ("prompt", {"prompt": "   "}),
@@ -145,6 +140,20 @@ async def test_one_bad_request_of_a_batch_harms_no_other(service):
     assert [tuple(row) for row in rows] == [("a", "r1"), ("c", "r4")]
 
 
+async def test_an_unforeseen_error_of_one_request_of_a_batch_harms_no_other_and_it_may_be_repeated(service):
+    jobs = [jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="a fox"), request_id=key) for key in ("one", "two", "three")]
+    failpoints.arm("jobs.create.accepted=raise@2")
+    try:
+        results = (await service.call("BatchCreateJobs", jobs_pb2.BatchCreateJobsRequest(requests=jobs))).results
+    finally:
+        failpoints.arm("")
+    assert sorted(result.WhichOneof("outcome") for result in results) == ["created", "created", "error"]
+    [error] = [from_status(status_pb2.Status.FromString(result.error)) for result in results if result.error]
+    assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    again = (await service.call("BatchCreateJobs", jobs_pb2.BatchCreateJobsRequest(requests=jobs))).results
+    assert [result.created.repeated for result in again] == [True, True, True]
+
+
 async def test_an_escaped_backslash_before_u0000_is_no_nul(service):
     job = await service.create(parameters=r'{"a": "\\u0000"}')
     assert job.parameters == r'{"a": "\\u0000"}'
@@ -185,10 +194,11 @@ async def test_a_call_needs_a_key_that_works(service):
     key_id = next(row[0] for row in await keys.list_keys(service.engine) if row[2] == "short-lived")
     assert (await service.refused("GetJob", get, key=key)).reason == "JOB_NOT_FOUND"
     assert await keys.revoke_key(service.engine, key_id)
-    deadline = time.monotonic() + 20
-    while (await service.refused("GetJob", get, key=key)).reason != "API_KEY_INVALID":
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.5)
+
+    async def ended() -> bool:
+        return (await service.refused("GetJob", get, key=key)).reason == "API_KEY_INVALID"
+
+    await until(ended)
     assert key not in str(await service.driver.database.fetch("SELECT * FROM api_keys"))
 
 
@@ -283,9 +293,9 @@ async def test_a_watch_shows_each_later_version_and_ends_with_the_job(service):
             seen.append((answer.job.version, answer.job.status))
 
     watching = asyncio.create_task(watch())
-    await asyncio.sleep(0.5)
+    await until(lambda: len(seen) == 1)
     await service.driver.claim(UUID(job.id))
-    await asyncio.sleep(0.6)
+    await until(lambda: len(seen) == 2)
     for verb in ("intend", "created", "complete"):
         await service.driver.apply(UUID(job.id), verb)
     await asyncio.wait_for(watching, 10)
@@ -401,9 +411,11 @@ async def test_after_the_database_dropped_every_connection_few_calls_fail_and_wo
     answer = await service.worker.Claim(claim, timeout=5, metadata=[("authorization", f"Bearer {TOKEN}")])
     assert [grant.job_id for grant in answer.grants] == [job.id]
     await service.driver.set(UUID(job.id), "lease_until = now() - interval '1 s'")
-    async with asyncio.timeout(10):  # the sweeper lives
-        while (await service.driver.row(UUID(job.id)))["state"] != "queued":
-            await asyncio.sleep(0.1)
+
+    async def queued() -> bool:
+        return (await service.driver.row(UUID(job.id)))["state"] == "queued"
+
+    await until(queued, what="the sweeper lives")
 
 
 async def test_lists_name_what_is_wrong_with_their_filters(service):
@@ -431,6 +443,29 @@ async def test_a_heartbeat_with_nonsense_in_it_harms_no_other(service):
     assert len((await service.driver.row(job_id))["provider_status"]) == 40
 
 
+async def test_a_look_up_is_judged_by_when_its_worker_was_told_that_it_began(service):
+    authorized, driver = [("authorization", f"Bearer {TOKEN}")], service.driver
+    job_id, worker = await driver.reach(State.UNKNOWN), str(uuid4())
+    await driver.apply(job_id, "release")
+    claim = worker_pb2.ClaimRequest(worker_id=worker, slots=1)
+    [grant] = (await service.worker.Claim(claim, timeout=5, metadata=authorized)).grants
+    assert (grant.job_id, grant.lookup_begun_at) == (str(job_id), await driver.begun_at(job_id))
+    await driver.set(job_id, "settle_at = now(), first_empty_at = now() - interval '1 min'")
+
+    async def report(begun_at: int) -> worker_pb2.LookupResult:
+        empty = worker_pb2.LOOKUP_OUTCOME_EMPTY
+        seen = worker_pb2.Lookup(job_id=str(job_id), epoch=grant.epoch, outcome=empty, lookup_begun_at=begun_at)
+        request = worker_pb2.ReportLookupRequest(worker_id=worker, lookups=[seen])
+        [result] = (await service.worker.ReportLookup(request, timeout=5, metadata=authorized)).results
+        return result
+
+    first, again = await report(grant.lookup_begun_at), await report(grant.lookup_begun_at)
+    assert first.result == again.result == worker_pb2.RESULT_TOO_EARLY
+    assert grant.lookup_begun_at < first.lookup_begun_at < again.lookup_begun_at
+    assert (await report(again.lookup_begun_at)).result == worker_pb2.RESULT_OK
+    assert (await driver.row(job_id))["state"] == "queued"
+
+
 async def test_without_keys_everybody_is_the_default_tenant_where_a_setting_says_so(postgres_url):
     async with running(postgres_url, auth="none") as service:
         job = (await service.call("CreateJob", jobs_pb2.CreateJobRequest(job=jobs_pb2.JobSpec(prompt="open")), key=None)).job
@@ -446,7 +481,7 @@ async def test_links_to_outputs_expire_where_a_setting_says_so(postgres_url):
         token = (await service.call("GetJob", jobs_pb2.GetJobRequest(job_id=job_id))).job.outputs[0].access_token
         assert 0 < int(token.split(".")[0]) - time.time() <= 2
         await service.call("GetOutput", jobs_pb2.GetOutputRequest(job_id=job_id, access_token=token), key=None)
-        await asyncio.sleep(2.1)
+        await until(lambda: time.time() > int(token.split(".")[0]))
         error = await service.refused("GetOutput", jobs_pb2.GetOutputRequest(job_id=job_id, access_token=token), key=None)
         assert error.reason == "ACCESS_TOKEN_INVALID"
 
@@ -458,7 +493,6 @@ async def test_a_watch_ends_with_the_service_and_does_not_hold_it_up(postgres_ur
         watch = service.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.id), timeout=60, metadata=metadata)
         assert (await watch.read()).job.id == job.id
         rest = asyncio.create_task(watch.read())
-        await asyncio.sleep(0.5)
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert isinstance((await asyncio.gather(rest, return_exceptions=True))[0], grpc.aio.AioRpcError | asyncio.CancelledError)

@@ -8,16 +8,19 @@ import httpx
 
 from servers import Bucket
 from stack import Stack
+from waiting import until
 
 
 async def finished(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
     """The job once its status is final."""
-    async with asyncio.timeout(60):
-        while True:
-            job: dict[str, Any] = (await client.get(f"/api/v1/status/{job_id}")).json()
-            if job["status"] in ("completed", "failed", "canceled"):
-                return job
-            await asyncio.sleep(0.1)
+
+    async def ended() -> dict[str, Any] | None:
+        job: dict[str, Any] = (await client.get(f"/api/v1/status/{job_id}")).json()
+        return job if job["status"] in ("completed", "failed", "canceled") else None
+
+    job = await until(ended, seconds=60)
+    assert job is not None
+    return job
 
 
 async def test_a_prompt_becomes_a_picture_that_is_paid_once(stack: Stack, s3: Bucket) -> None:
@@ -45,9 +48,11 @@ async def test_a_generator_that_is_killed_costs_nobody_a_job_or_a_second_payment
     async with httpx.AsyncClient(base_url=stack.gateway_url, headers=headers, trust_env=False) as client:
         posts = [client.post("/api/v1/generate", json={"prompt": f"boat {number}"}) for number in range(5)]
         ids = [post.json()["id"] for post in await asyncio.gather(*posts)]
-        async with asyncio.timeout(30):
-            while (await client.get(f"{stack.simulator_url}/control/ledger")).json()["creates"] < len(ids):
-                await asyncio.sleep(0.05)
+
+        async def all_created() -> bool:
+            return (await client.get(f"{stack.simulator_url}/control/ledger")).json()["creates"] >= len(ids)
+
+        await until(all_created, seconds=30)
         stack.kill("generator-1")
         await asyncio.to_thread(stack.add_generator)
         jobs = await asyncio.gather(*(finished(client, job_id) for job_id in ids))

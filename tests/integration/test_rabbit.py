@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import time
 
 import aio_pika
 import pytest
 import pytest_asyncio
 
 from chassis import rabbit
-from jobs.bell import IDS_PER_MESSAGE, QUEUE, Bell
+from jobs.bell import IDS_PER_MESSAGE, QUEUE, Bell, Ring
 from mediagen.jobs.v1 import ready_pb2
+from waiting import until
 
 
 class Consumer:
@@ -29,10 +29,7 @@ class Consumer:
         await rabbit.consume(connection, QUEUE, 16, deliver)
 
     async def hears(self, job_id: str, seconds: float = 40) -> None:
-        deadline = time.monotonic() + seconds
-        while job_id not in self.heard:
-            assert time.monotonic() < deadline, f"{job_id} was not heard"
-            await asyncio.sleep(0.05)
+        await until(lambda: job_id in self.heard, seconds, what=f"{job_id} is heard")
 
 
 @pytest_asyncio.fixture
@@ -40,9 +37,7 @@ async def line(amqp_url):
     """A bell and a consumer on one broker."""
     bell, consumer = Bell(amqp_url), Consumer()
     tasks = [asyncio.create_task(bell.run()), asyncio.create_task(rabbit.supervise(amqp_url, "test", consumer.session))]
-    async with asyncio.timeout(20):
-        while not bell.up:
-            await asyncio.sleep(0.05)
+    await until(lambda: bell.up)
     yield bell, consumer
     for task in tasks:
         task.cancel()
@@ -51,16 +46,18 @@ async def line(amqp_url):
 
 async def ring_until_heard(bell: Bell, consumer: Consumer, name: str, seconds: float = 40) -> None:
     """Rings again and again, as the relay does, until the consumer has heard it."""
-    deadline = time.monotonic() + seconds
-    while name not in consumer.heard:
-        assert time.monotonic() < deadline, f"{name} was not heard; the bell is {'up' if bell.up else 'down'}"
-        bell.ring([(name, "")])
-        await asyncio.sleep(0.3)
+
+    def rung_and_heard() -> bool:
+        if name not in consumer.heard:
+            bell.ring([Ring(name, "", "")])
+        return name in consumer.heard
+
+    await until(rung_and_heard, seconds, what=f"{name} is heard")
 
 
 async def test_ids_that_wait_together_travel_together(line):
     bell, consumer = line
-    bell.ring([(f"job-{n}", "") for n in range(100)])
+    bell.ring([Ring(f"job-{n}", "", "") for n in range(100)])
     for n in range(100):
         await consumer.hears(f"job-{n}")
     assert consumer.messages == 100 / IDS_PER_MESSAGE
@@ -78,17 +75,16 @@ async def test_a_deleted_queue_whose_consumer_the_broker_cancels_is_declared_and
 
 async def test_connections_that_the_broker_closes_come_back(line, rabbitmq):
     bell, consumer = line
-    rabbitmq.control("close_all_connections", "test")
+    rabbitmq.control("close_all_connections", "--global", "test")
     await ring_until_heard(bell, consumer, "after")
 
 
 async def test_a_broker_that_is_killed_and_started_again_is_found_again(line, rabbitmq):
     bell, consumer = line
+    rabbitmq.sync()
     rabbitmq.kill()
-    async with asyncio.timeout(20):
-        while bell.up:
-            await asyncio.sleep(0.05)
-    bell.ring([("lost", "")])  # nothing waits for a broker that is away: the table rings again
+    await until(lambda: not bell.up)
+    bell.ring([Ring("lost", "", "")])  # nothing waits for a broker that is away: the table rings again
     rabbitmq.start()
     rabbitmq.wait()
     await ring_until_heard(bell, consumer, "after", seconds=60)
@@ -112,3 +108,15 @@ async def test_the_queue_has_the_policy_of_the_definitions(amqp_url, rabbitmq):
     queues = {line.split()[0]: line.split()[1:] for line in listed.splitlines() if line.startswith("mediagen")}
     assert queues[QUEUE][0].startswith("quorum") or "quorum" in queues[QUEUE]
     assert len(queues) == 2
+
+
+async def test_in_an_alarm_no_publisher_is_to_be_had(amqp_url, rabbitmq):
+    await asyncio.to_thread(rabbitmq.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+    connection = await aio_pika.connect(amqp_url)
+    try:
+        with pytest.raises(TimeoutError):
+            async with rabbit.publisher(connection, QUEUE):
+                pass
+    finally:
+        await asyncio.to_thread(rabbitmq.control, "set_vm_memory_high_watermark", "0.4")
+        await connection.close()

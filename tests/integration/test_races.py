@@ -7,12 +7,18 @@ import pytest_asyncio
 
 from driver import driving
 from jobs.states import State
+from waiting import until
 
 
 @pytest_asyncio.fixture
 async def driver(postgres_url):
     async with driving(postgres_url) as ready:
         yield ready
+
+
+async def waits_for_a_lock(driver) -> bool:
+    sql = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await driver.database.fetch(sql))
 
 
 async def while_another_changes(driver, job_id, assignments: str, verb: str, **fields):
@@ -23,8 +29,7 @@ async def while_another_changes(driver, job_id, assignments: str, verb: str, **f
         await transaction.start()
         await raw.execute(f"UPDATE jobs SET version = version + 1, {assignments} WHERE id = $1", job_id)
         waiting = asyncio.create_task(driver.apply(job_id, verb, **fields))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
+        await until(lambda: waits_for_a_lock(driver), what=f"{verb} to wait")
         await transaction.commit()
     return await waiting
 
@@ -63,3 +68,18 @@ async def test_a_claim_that_commits_first_makes_the_report_stale_in_every_table(
     assert outcome["result"] == "stale"
     assert (await driver.row(job_id))["state"] == "submitted"
     assert [one["state"] for one in await driver.submissions(job_id)] == ["created"]
+
+
+async def test_a_statement_that_ends_in_a_deadlock_runs_again(driver):
+    database, (first, second) = driver.database, [await driver.add(), await driver.add()]
+    set_priority = "UPDATE jobs SET priority = 1 WHERE id = '{}';"
+    async with database.engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        async with raw.transaction():
+            await raw.execute(set_priority.format(first))
+            both = f"DO $$BEGIN {set_priority.format(second)} {set_priority.format(first)} END$$"
+            statement = asyncio.create_task(database.fetch(both))
+            await until(lambda: waits_for_a_lock(driver))
+            await raw.execute(set_priority.format(second))  # PostgreSQL ends the other one: it has waited for longer
+    await statement
+    assert [(await driver.row(job_id))["priority"] for job_id in (first, second)] == [1, 1]

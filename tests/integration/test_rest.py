@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image
 from gateway.schemas import JobList, JobView
 from servers import Servers
 from stack import Stack
+from waiting import until
 
 FINAL = {"completed", "failed", "canceled"}
 NOWHERE = "019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47"
@@ -58,14 +58,12 @@ async def create(http: httpx.AsyncClient, prompt: str = "a lighthouse at dusk", 
 
 
 async def finished(http: httpx.AsyncClient, job_id: str, seconds: float = 60) -> dict[str, Any]:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+    async def ended() -> dict[str, Any] | None:
         answer = await http.get(f"/api/v1/status/{job_id}")
         assert answer.status_code == 200, answer.text
-        if (job := answer.json())["status"] in FINAL:
-            return dict(job)
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"not finished after {seconds} s: {job}")
+        return dict(answer.json()) if answer.json()["status"] in FINAL else None
+
+    return await until(ended, seconds) or {}
 
 
 async def test_a_prompt_becomes_a_picture_under_a_link_that_needs_no_key(http, nobody):
@@ -244,17 +242,24 @@ async def test_while_jobs_is_away_it_says_so_in_time_and_is_not_ready(stack, nob
 
 async def readiness(http: httpx.AsyncClient, status: int) -> None:
     """Waits until /readyz answers with this status."""
-    ends = time.monotonic() + 20
-    while (await http.get("/readyz")).status_code != status:
-        assert time.monotonic() < ends
-        await asyncio.sleep(0.2)
+
+    async def answers() -> bool:
+        return (await http.get("/readyz")).status_code == status
+
+    await until(answers)
+
+
+async def is_held(stack: Stack, http: httpx.AsyncClient) -> bool:
+    """Whether the gateway has a request that it has not answered."""
+    figures = (await http.get(f"{stack.metrics_url('gateway')}/metrics")).text
+    return "mediagen_http_requests_in_flight 1.0" in figures.splitlines()
 
 
 async def test_a_request_that_is_open_when_the_gateway_is_told_to_stop_gets_its_answer(stack):
     stack.kill("jobs")
     async with client(stack, stack.api_key) as http:
         waiting = asyncio.create_task(http.post("/api/v1/jobs", json={"prompt": "held"}))
-        await asyncio.sleep(0.5)
+        await until(lambda: is_held(stack, http), what="the request is open")
         stopping = asyncio.create_task(asyncio.to_thread(stack.stop, "gateway"))
         await asyncio.to_thread(stack.start_part, "jobs")
         assert (await waiting).status_code == 202

@@ -1,7 +1,5 @@
 """The servers that every other integration test stands on."""
 
-import asyncio
-
 import aio_pika
 import asyncpg
 import pytest
@@ -51,7 +49,7 @@ async def test_a_message_survives_the_death_of_rabbitmq(rabbitmq: RabbitMQ, amqp
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await channel.default_exchange.publish(aio_pika.Message(b"42"), routing_key=QUEUE)
-    await asyncio.sleep(4)  # see RabbitMQ.add_vhost
+    rabbitmq.sync()
     rabbitmq.kill()
     with pytest.raises(OSError):
         await aio_pika.connect(amqp_url)

@@ -51,7 +51,7 @@ def jobs_settings(postgres_url: str) -> dict[str, str]:
         ("JOBS_LISTEN", "nonsense", "host:port"),
         ("JOBS_LISTEN", "127.0.0.1:99999", "host:port"),
         ("JOBS_AUTH", "maybe", "keys"),
-        ("JOBS_TIME_SCALE", "0", "greater than 0"),
+        ("JOBS_TIME_SCALE", "0", "greater than or equal to 0.01"),
         ("JOBS_MAX_ATTEMPTS", "many", "integer"),
     ],
 )
@@ -77,6 +77,22 @@ def test_a_schema_older_than_the_code_is_refused_with_what_to_do(empty_postgres_
     assert_one_line(start("jobs", "serve", **jobs_settings(empty_postgres_url)), "python -m jobs migrate")
     ended = start("jobs", "keys", "list", JOBS_DATABASE_URL=empty_postgres_url)
     assert_one_line(ended, "python -m jobs migrate")
+
+
+def test_who_waits_for_the_schema_goes_on_once_somebody_has_migrated(empty_postgres_url):
+    settings = {"JOBS_DATABASE_URL": empty_postgres_url}
+    assert_one_line(start("jobs", "wait-for-schema", "--seconds", "0", **settings), "python -m jobs migrate")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}/services:{ROOT}/protos/gen", **settings}
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "jobs", "wait-for-schema"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    with waiting.stderr:
+        assert "schema.awaited" in waiting.stderr.readline()
+        assert waiting.poll() is None
+        assert start("jobs", "migrate", **settings).returncode == 0
+        assert waiting.wait(60) == 0
+    assert start("jobs", "wait-for-schema", "--seconds", "0", **settings).returncode == 0
 
 
 def test_migrating_twice_and_at_once_is_migrating_once(empty_postgres_url):

@@ -6,9 +6,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from driver import OUTPUTS, Driver, driving
 from jobs.states import FINAL, STATUS, TRANSITIONS, State
+from jobs.store import Report
 
 CLAIMS = {"claim", "attach", "reconcile"}
 VERBS = sorted({row.verb for row in TRANSITIONS} - CLAIMS - {"decline", "taken", "look_again", "ruled_out"} | {"empty"})
@@ -186,8 +188,6 @@ async def test_a_prediction_is_bound_to_one_job_only(driver):
 
 
 async def test_two_jobs_that_bind_one_prediction_in_one_statement_do_not_both_get_it(driver):
-    from jobs.store import Report
-
     ids = [await driver.reach(State.SUBMITTING) for _ in range(2)]
     rows = [await driver.row(job_id) for job_id in ids]
     reports = [Report(row["id"], "created", "test", driver.worker, row["epoch"], row["intent_id"], "same") for row in rows]
@@ -226,6 +226,22 @@ async def test_a_match_before_the_settle_time_is_not_bound_as_it_may_be_a_twins(
     await driver.set(job_id, "settle_at = now() - interval '1 s', lookup_begun_at = now()")
     outcome = await driver.apply(job_id, "found", prediction_ids="early,later")
     assert (outcome["result"], outcome["prediction_id"]) == ("ok", "early")
+
+
+async def test_a_match_that_is_marked_as_ones_own_is_bound_before_the_settle_time(driver):
+    job_id = await driver.reach(State.UNKNOWN)
+    assert (await driver.apply(job_id, "found", marked=False))["result"] == "too_early"
+    assert (await driver.apply(job_id, "found", marked=True))["result"] == "ok"
+    row = await driver.row(job_id)
+    assert (row["state"], row["lease_worker"]) == ("submitted", driver.worker)
+
+
+async def test_a_marked_match_that_another_job_has_is_not_bound(driver):
+    other = await driver.reach(State.SUBMITTED)
+    job_id = await driver.reach(State.UNKNOWN)
+    theirs = (await driver.row(other))["prediction_id"]
+    assert (await driver.apply(job_id, "found", prediction_ids=theirs, marked=True))["result"] == "taken"
+    assert (await driver.row(job_id))["state"] == "unknown"
 
 
 async def test_a_failed_prediction_is_retried_with_growing_rests_until_its_attempts_are_spent(driver):
@@ -289,6 +305,16 @@ async def test_a_deadline_ends_a_job_as_failed_with_its_own_code(driver, state, 
     assert (row["state"], row["error_code"]) == ("failed", "deadline_exceeded")
 
 
+@pytest.mark.parametrize("left", ["-0.3 s", "0.7 s"], ids=["before the sweeper saw it", "as Cancel-After is in whole seconds"])
+async def test_a_prediction_that_the_provider_ends_at_the_jobs_deadline_fails_it_with_the_deadlines_own_code(driver, left):
+    job_id = await driver.reach(State.SUBMITTED)
+    await driver.set(job_id, f"deadline_at = now() + interval '{left}'")
+    await driver.apply(job_id, "canceled", code="provider_timeout")
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"]) == ("failed", "deadline_exceeded")
+    assert "deadline passed" in row["error_message"]
+
+
 async def test_a_provider_that_cancels_unasked_fails_the_job_and_one_that_aborts_costs_no_attempt(driver):
     canceled, aborted = await driver.reach(State.SUBMITTED), await driver.reach(State.SUBMITTED)
     await driver.apply(canceled, "canceled")
@@ -330,15 +356,17 @@ async def test_a_heartbeat_that_was_under_way_does_not_revive_a_lease_that_was_g
 
 
 async def test_reports_of_many_jobs_in_crossed_orders_do_not_deadlock(driver):
-    from jobs.store import Report
-
-    ids = [await driver.reach(State.CLAIMED) for _ in range(40)]
+    await driver.fill(5000)  # so many that a batch's rows are looked up one by one, in whatever order the plan has them
+    ids = [row["id"] for row in await driver.database.fetch("SELECT id FROM jobs ORDER BY random() LIMIT 300")]
 
     async def send(order):
-        return await driver.store.transition([Report(one, "intend", "test", driver.worker, 1, uuid4()) for one in order])
+        return await driver.store.transition([Report(one, "cancel", "test") for one in order])
 
-    outcomes = await asyncio.gather(*[send(order) for order in (ids, ids[::-1], ids[20:] + ids[:20]) for _ in range(3)])
-    assert sum(one["result"] == "ok" for batch in outcomes for one in batch) == 40
+    orders = [ids, ids[::-1], ids[::7], ids[150:], ids[100:200][::-1], ids[:250][::5], ids[::-3]]  # planned in several ways
+    with capture_logs() as logs:
+        outcomes = await asyncio.gather(*[send(order) for order in orders * 4])
+    assert [log["event"] for log in logs] == []  # neither repeated nor sent one by one, which would hide it
+    assert {one["result"] for batch in outcomes for one in batch} == {"ok"}
 
 
 async def test_outputs_of_a_failure_are_kept(driver):
@@ -402,3 +430,34 @@ async def test_an_answer_to_an_unknown_create_whose_prediction_a_twin_has_is_tak
     theirs = (await driver.row(twin))["prediction_id"]
     assert (await driver.apply(job_id, "created", prediction_ids=theirs))["result"] == "taken"
     assert (await driver.row(job_id))["state"] == "unknown"
+
+
+async def test_a_look_up_counts_by_when_it_began_however_late_and_often_it_is_reported(driver):
+    """A report whose answer is lost renews the look-up: repeated, it must not pass for a later sighting."""
+    job_id = await driver.reach(State.UNKNOWN)
+    await driver.set(
+        job_id,
+        "settle_at = now() - interval '1 s', lookup_begun_at = now() - interval '20 s', first_empty_at = now() - interval '80 s'",
+    )
+    begun = await driver.begun_at(job_id)
+    for _ in range(2):
+        outcome = await driver.apply(job_id, "empty", lookup_begun_at=begun)
+        assert outcome["result"] == "too_early"
+    assert outcome["lookup_begun_at"] == await driver.begun_at(job_id) > begun
+    for _ in range(2):
+        assert (await driver.apply(job_id, "found", prediction_ids="early", lookup_begun_at=begun))["result"] == "too_early"
+    assert (await driver.apply(job_id, "empty", lookup_begun_at=await driver.begun_at(job_id)))["result"] == "ok"
+
+
+async def test_a_match_that_a_twin_bound_after_the_list_was_read_does_not_rule_the_create_out(driver):
+    """The twin may have taken this job's own prediction, and made its own too late for this list: that one is to be found now."""
+    job_id, twin = await driver.reach(State.UNKNOWN), await driver.reach(State.UNKNOWN)
+    for one in (job_id, twin):
+        await driver.set(
+            one, "settle_at = now() - interval '2 min', first_empty_at = now() - interval '1 min', lookup_begun_at = now()"
+        )
+    begun = await driver.begun_at(job_id)
+    assert (await driver.apply(twin, "found", prediction_ids="first,second"))["result"] == "ok"
+    assert (await driver.apply(job_id, "found", prediction_ids="first", lookup_begun_at=begun))["result"] == "taken"
+    outcome = await driver.apply(job_id, "found", prediction_ids="first,second", lookup_begun_at=await driver.begun_at(job_id))
+    assert (outcome["result"], outcome["prediction_id"]) == ("ok", "second")

@@ -4,6 +4,6 @@ SELECT j.id AS job_id, 'claim' AS verb, j.epoch, j.prediction_id, j.intent_id, j
     j.request_id, j.traceparent,
     j.cancel_requested_at IS NOT NULL AS cancel_requested,
     extract(epoch FROM j.deadline_at - now())::float8 AS deadline_in,
-    NULL::float8 AS intent_age, NULL::float8 AS settle_in
+    NULL::float8 AS intent_age, NULL::float8 AS settle_in, NULL::bigint AS lookup_begun_at
 FROM unnest($1::uuid[], $2::uuid[]) AS a (worker, job_id)
 JOIN jobs j ON j.id = a.job_id AND j.state = 'claimed' AND j.lease_worker = a.worker

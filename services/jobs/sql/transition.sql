@@ -21,10 +21,24 @@ facts AS MATERIALIZED (
             )
             ORDER BY c.n LIMIT 1
         ) END AS bindable,
+        -- An equal job that bound a match since the look-up began took what may have been ours: its own prediction may have been made
+        -- after the list was read, and would be ours then.
+        i.verb = 'found' AND EXISTS (
+            SELECT FROM unnest(string_to_array(i.prediction_ids, ',')) AS c (id)
+            JOIN submissions s ON s.lane = h.lane AND s.prediction_id = c.id AND s.intent_id <> h.intent_id
+            JOIN job_events e ON e.job_id = s.job_id
+            WHERE e.to_state = 'submitted' AND e.from_state IN ('submitting', 'unknown') AND e.at > b.begun_at
+        ) AS taken_since,
         i.epoch = h.epoch AND NOT (h.state = 'unknown' AND h.lease_worker IS NOT NULL) AS holder,
-        h.lookup_begun_at >= h.settle_at AS settled,
-        h.first_empty_at <= h.lookup_begun_at - make_interval(secs => {lookup_gap}) AS empty_before
-    FROM input i JOIN held h ON h.id = i.job_id
+        b.begun_at, b.begun_at >= h.settle_at AS settled,
+        -- Replicate is told of the deadline in whole seconds, and ends a prediction up to one of them before it.
+        h.deadline_at <= now() + interval '1 s' AS overdue,
+        h.first_empty_at <= b.begun_at - make_interval(secs => {lookup_gap}) AS empty_before
+    FROM input i JOIN held h ON h.id = i.job_id CROSS JOIN LATERAL (
+        -- When the look-up that is reported began, as its worker was told. The row may know of a later one by now, begun by this very
+        -- report: its answer was lost, and what the list showed back then would count as what it shows now.
+        SELECT coalesce('epoch'::timestamptz + i.lookup_begun_at * interval '1 microsecond', h.lookup_begun_at) AS begun_at
+    ) b
 ),
 -- Which row of the table applies, if any.
 chosen AS MATERIALIZED (
@@ -40,10 +54,12 @@ chosen AS MATERIALIZED (
     JOIN rules r ON r.source = h.state AND r.verb = CASE
         WHEN f.verb = 'intend' AND (h.cancel_requested_at IS NOT NULL OR h.deadline_at <= now()) THEN 'decline'
         WHEN f.verb = 'created' AND f.bindable IS NULL THEN 'taken'
-        -- A match proves nothing before the intent's POST can no longer be on its way: until then it may be a twin's.
-        WHEN f.verb = 'found' AND f.bindable IS NOT NULL AND NOT f.settled THEN 'look_again'
-        -- Matches that all belong to other jobs are as good as none.
-        WHEN f.verb IN ('empty', 'found') AND f.bindable IS NULL AND f.settled AND f.empty_before THEN 'ruled_out'
+        -- A match proves nothing before the intent's POST can no longer be on its way: until then it may be a twin's. Unless it is
+        -- marked as this intent's own.
+        WHEN f.verb = 'found' AND f.bindable IS NOT NULL AND NOT f.settled AND f.marked IS NOT TRUE THEN 'look_again'
+        -- Matches that all belonged to other jobs are as good as none.
+        WHEN f.verb IN ('empty', 'found') AND f.bindable IS NULL AND NOT f.taken_since AND f.settled AND f.empty_before
+            THEN 'ruled_out'
         WHEN f.verb IN ('empty', 'unreadable') OR (f.verb = 'found' AND f.bindable IS NULL) THEN 'look_again'
         WHEN f.verb = 'claim' AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
         WHEN f.verb = 'release' AND h.lease_worker IS NULL THEN NULL
@@ -73,7 +89,8 @@ decided AS MATERIALIZED (
         END AS target,
         CASE
             WHEN c.rule = 'outcome_unknown' THEN 'outcome_unknown'
-            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'deadline_exceeded'
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' OR c.rule = 'canceled' AND c.overdue
+                THEN 'deadline_exceeded'
             WHEN c.rule = 'expire' AND c.wish = 'queued' AND h.claims >= {max_claims} THEN 'crash_loop'
             WHEN c.rule = 'canceled' THEN coalesce(c.code, 'provider_timeout')
             WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.code, h.error_code)
@@ -81,7 +98,8 @@ decided AS MATERIALIZED (
         CASE
             WHEN c.rule = 'outcome_unknown' THEN
                 'It could not be found out whether the prediction was created; to spare a second payment it was not repeated.'
-            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' THEN 'The job''s deadline passed before it was finished.'
+            WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' OR c.rule = 'canceled' AND c.overdue
+                THEN 'The job''s deadline passed before it was finished.'
             WHEN c.rule = 'expire' AND c.wish = 'queued' AND h.claims >= {max_claims} THEN
                 'Generators died while they held this job, again and again.'
             WHEN c.rule = 'canceled' THEN coalesce(c.message, 'Replicate canceled the prediction: it reached its time limit.')
@@ -108,7 +126,8 @@ written AS (
         lookup_begun_at = CASE WHEN d.rule IN ('reconcile', 'look_again') THEN now() ELSE j.lookup_begun_at END,
         first_empty_at = CASE
             WHEN d.rule = 'intend' THEN NULL
-            WHEN d.rule = 'look_again' AND d.verb IN ('empty', 'found') AND d.bindable IS NULL THEN coalesce(j.first_empty_at, j.lookup_begun_at)
+            WHEN d.rule = 'look_again' AND d.verb IN ('empty', 'found') AND d.bindable IS NULL AND NOT d.taken_since
+                THEN coalesce(j.first_empty_at, d.begun_at)
             ELSE j.first_empty_at END,
         unknown_since = CASE WHEN d.target = 'unknown' THEN coalesce(j.unknown_since, now()) END,
         prediction_id = CASE
@@ -225,6 +244,10 @@ SELECT f.ord,
         ELSE 'stale'
     END AS result,
     f.job_id, f.verb,
+    -- What has changed, for the metrics: by which row of the table, from which state, and how long that took.
+    d.rule, h.state AS was, w.error_code,
+    CASE WHEN d.rule = 'claim' THEN extract(epoch FROM now() - h.not_before) END::float8 AS waited,
+    extract(epoch FROM w.finished_at - h.created_at)::float8 AS lasted,
     coalesce(w.epoch, h.epoch) AS epoch,
     coalesce(w.state, h.state) AS state,
     coalesce(w.prediction_id, h.prediction_id) AS prediction_id,
@@ -232,11 +255,13 @@ SELECT f.ord,
     h.model,
     (h.parameters || jsonb_build_object('prompt', h.prompt))::text AS input,
     h.request_id, h.traceparent,
+    CASE WHEN f.verb = 'intend' THEN (SELECT t.signing_secret FROM tenants t WHERE t.id = h.tenant_id) END AS signing_secret,
     h.cancel_requested_at IS NOT NULL AS cancel_requested,
     extract(epoch FROM h.deadline_at - now())::float8 AS deadline_in,
     extract(epoch FROM now() - (SELECT s.created_at FROM submissions s WHERE s.intent_id = h.intent_id))::float8 AS intent_age,
     extract(epoch FROM h.settle_at - now())::float8 AS settle_in,
-    extract(epoch FROM w.first_empty_at - now())::float8 AS first_empty_in
+    extract(epoch FROM w.first_empty_at - now())::float8 AS first_empty_in,
+    (extract(epoch FROM w.lookup_begun_at) * 1000000)::bigint AS lookup_begun_at
 FROM facts f
 JOIN held h ON h.id = f.job_id
 LEFT JOIN decided d ON d.job_id = f.job_id

@@ -4,6 +4,11 @@ import json
 import subprocess
 import sys
 
+import aiohttp
+
+from chassis.settings import HostPort
+from chassis.telemetry import serving_metrics
+from ports import any_free_port
 from services import ROOT
 
 SCRIPT = """
@@ -31,3 +36,14 @@ def test_every_line_is_json_with_the_requests_id_and_no_local_variable_of_a_trac
     assert {line["service"] for line in lines} == {"tester"}
     assert "broken" in json.dumps(lines[0]["exception"])
     assert "a-secret-token" not in ended.stderr
+
+
+async def test_on_all_ipv6_addresses_the_health_is_heard_by_ipv4_too():
+    port = any_free_port()
+    async with (
+        serving_metrics("tests", HostPort("::", port), live=lambda: None, ready=lambda: "not yet"),
+        aiohttp.ClientSession() as session,
+    ):
+        for host in ("127.0.0.1", "[::1]"):
+            async with session.get(f"http://{host}:{port}/livez") as live, session.get(f"http://{host}:{port}/readyz") as ready:
+                assert (live.status, ready.status, await ready.text()) == (200, 503, "not yet")

@@ -121,3 +121,7 @@ class FakeJobs(jobs_pb2_grpc.JobsServiceServicer):
         output.CopyFrom(job.outputs[request.index])
         output.ClearField("access_token")
         return jobs_pb2.GetOutputResponse(output=output)
+
+    async def NoteWebhook(self, request: jobs_pb2.NoteWebhookRequest, context: Any) -> jobs_pb2.NoteWebhookResponse:
+        self._called("NoteWebhook", request, context)
+        return jobs_pb2.NoteWebhookResponse()

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -22,6 +24,8 @@ class FakeS3:
         self.shifts_ranges = False
         self.status = 200
         self.cut_after: int | None = None
+        self.ahead = timedelta()
+        """How far its clock is ahead of ours. It refuses what was signed 15 minutes before or after its own time."""
         self.requests: list[web.Request] = []
         self.ended = 0
 
@@ -32,13 +36,17 @@ class FakeS3:
             self.ended += 1
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
+        now = datetime.now(UTC) + self.ahead
+        date = {"Date": format_datetime(now, usegmt=True)}
+        if abs(now - datetime.strptime(request.query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")) > timedelta(minutes=15):
+            return web.Response(status=403, text="<Error><Code>RequestTimeTooSkewed</Code></Error>", headers=date)
         self.requests.append(request)
         if self.status != 200:
-            return web.Response(status=self.status, text="<Error/>")
+            return web.Response(status=self.status, text="<Error/>", headers=date)
         content = self.objects.get(request.path)
         if content is None:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
-        status, headers = 200, {}
+        status, headers = 200, date
         wanted = request.http_range
         if not self.ignores_range and (wanted.start is not None or wanted.stop is not None):
             first = wanted.start + self.shifts_ranges

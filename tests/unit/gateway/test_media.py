@@ -1,9 +1,11 @@
 import asyncio
 import hashlib
+from datetime import timedelta
 
 import pytest
 
 from mediagen.jobs.v1 import jobs_pb2
+from waiting import until
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -160,6 +162,12 @@ async def test_a_reader_who_leaves_ends_the_download(gateway, path):
     writer.write(f"GET {path}?sig=token-0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await reader.readexactly(1000)
     writer.transport.abort()
-    async with asyncio.timeout(10):
-        while not gateway.s3.ended:
-            await asyncio.sleep(0.02)
+    await until(lambda: gateway.s3.ended)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_media_is_served_where_the_clock_of_s3_is_an_hour_from_ours(gateway, path, hours):
+    gateway.s3.ahead = timedelta(hours=hours)
+    answers = [await gateway.http.get(path) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == CONTENT

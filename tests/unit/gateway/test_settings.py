@@ -2,6 +2,7 @@ import pytest
 
 from chassis.settings import HostPort, load_settings
 from gateway.settings import Settings
+from signing import SECRET
 
 S3 = {"GATEWAY_S3_ENDPOINT": "https://s3.example.com/", "GATEWAY_S3_ACCESS_KEY": "key", "GATEWAY_S3_SECRET_KEY": "very-secret"}
 
@@ -13,7 +14,16 @@ def test_the_settings_have_defaults_and_hide_the_secret(monkeypatch):
     assert settings.listen == HostPort("::1", 80) and settings.jobs_address == HostPort("127.0.0.1", 50051)
     assert settings.s3_endpoint == "https://s3.example.com" and settings.s3_bucket == "media"
     assert settings.cors_origins == ("https://a.example.com", "http://b:8080")
+    assert settings.replicate_webhook_secret == ()
     assert "very-secret" not in repr(settings)
+
+
+def test_two_webhook_secrets_may_hold_at_once_and_are_hidden(monkeypatch):
+    for name, value in {**S3, "GATEWAY_REPLICATE_WEBHOOK_SECRET": f"{SECRET}, {SECRET}"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(Settings)
+    assert [secret.get_secret_value() for secret in settings.replicate_webhook_secret] == [SECRET, SECRET]
+    assert SECRET not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +39,11 @@ def test_the_settings_have_defaults_and_hide_the_secret(monkeypatch):
         ("GATEWAY_CORS_ORIGINS", "https://a.example.com/path"),
         ("GATEWAY_CORS_ORIGINS", "a.example.com"),
         ("GATEWAY_MAX_BODY_BYTES", "lots"),
+        ("GATEWAY_REPLICATE_WEBHOOK_SECRET", "very-secret"),
+        ("GATEWAY_REPLICATE_WEBHOOK_SECRET", "whsec_"),
+        ("GATEWAY_REPLICATE_WEBHOOK_SECRET", "whsec_dG9vc2hvcnQ="),
+        ("GATEWAY_REPLICATE_WEBHOOK_SECRET", "whsec_very-secret-but-not-base64"),
+        ("GATEWAY_REPLICATE_WEBHOOK_SECRET", ",".join([SECRET] * 3)),
         ("GATEWAY_LOG_LEVEL", "loud"),
     ],
 )

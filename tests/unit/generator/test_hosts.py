@@ -84,7 +84,12 @@ class Names(AbstractResolver):
 
 
 @pytest.mark.parametrize(
-    "address", ["10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "::1", "fe80::1%eth0", "fd00::1"]
+    "address",
+    [
+        *("10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "224.0.0.1", "192.88.99.1"),
+        *("::1", "::127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "3fff::1"),
+        *("fe80::1%eth0", "fec0::1", "fd00::1", "ff02::1"),
+    ],
 )
 async def test_a_name_below_a_listed_suffix_may_not_lead_into_our_networks(address: str) -> None:
     resolver = GuardedResolver(allowed(HOSTS), Names(address))
@@ -99,6 +104,7 @@ async def test_a_host_that_is_listed_exactly_may_be_private() -> None:
         await resolver.resolve("files.local", 443)
 
 
-async def test_public_addresses_are_resolved() -> None:
-    resolver = GuardedResolver(allowed(HOSTS), Names("104.18.0.1"))
-    assert [found["host"] for found in await resolver.resolve("pbxt.replicate.delivery", 443)] == ["104.18.0.1"]
+@pytest.mark.parametrize("address", ["104.18.0.1", "2606:4700::6812:1", "64:ff9b::6812:1"])
+async def test_public_addresses_are_resolved(address: str) -> None:
+    resolver = GuardedResolver(allowed(HOSTS), Names(address))
+    assert [found["host"] for found in await resolver.resolve("pbxt.replicate.delivery", 443)] == [address]

@@ -9,7 +9,8 @@ from generator.lookup import LostCreate, matching, same_input, same_model
 from mediagen.jobs.v1.worker_pb2 import LOOKUP_OUTCOME_EMPTY, LOOKUP_OUTCOME_FOUND, LOOKUP_OUTCOME_UNREADABLE
 
 NOW = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.UTC)
-LOST = LostCreate("owner/name", '{"prompt":"a cat","seed":9007199254740993}', intent_age_seconds=30)
+INTENT, OTHER_INTENT = "5b0c7a52-0f6e-4f0e-9f6c-0a1b2c3d4e5f", "00000000-0f6e-4f0e-9f6c-0a1b2c3d4e5f"
+LOST = LostCreate(INTENT, "owner/name", '{"prompt":"a cat","seed":9007199254740993}', intent_age_seconds=30)
 
 
 def prediction(prediction_id: str, age: float, **fields: Any) -> dict[str, Any]:
@@ -57,6 +58,33 @@ def test_an_input_that_may_be_ours_with_defaults_filled_in_is_neither_bound_nor_
     fuller = prediction("fuller", 5, input={"prompt": "a cat", "seed": 9007199254740993, "steps": 4})
     assert matching(LOST, [fuller], NOW).outcome == LOOKUP_OUTCOME_UNREADABLE
     assert matching(LOST, [fuller, prediction("exact", 5)], NOW).prediction_ids == ("exact",)
+
+
+def webhook(intent: str) -> str:
+    return f"https://example.com/base/webhooks/replicate/{intent}?token=t"
+
+
+def test_what_is_marked_as_ones_own_is_found_whatever_else_replicate_shows_of_it() -> None:
+    own = prediction("own", 5, webhook=webhook(INTENT))
+    for item in (own, {**own, "input": None, "data_removed": True}, {**own, "created_at": None}, {**own, "model": None}):
+        sighting = matching(LOST, [prediction("twin", 3), item, prediction("other-twin", 20)], NOW)
+        assert (sighting.outcome, sighting.prediction_ids, sighting.marked) == (LOOKUP_OUTCOME_FOUND, ("own",), True)
+
+
+def test_what_is_marked_as_anothers_is_not_ones_own_however_alike() -> None:
+    twin = prediction("twin", 5, webhook=webhook(OTHER_INTENT))
+    assert matching(LOST, [twin], NOW).outcome == LOOKUP_OUTCOME_EMPTY
+    assert matching(LOST, [{**twin, "input": None, "data_removed": True}], NOW).outcome == LOOKUP_OUTCOME_EMPTY
+    sighting = matching(LOST, [twin, prediction("unmarked", 6)], NOW)
+    assert (sighting.prediction_ids, sighting.marked) == (("unmarked",), False)
+
+
+@pytest.mark.parametrize(
+    "shown", [None, "", 7, "https://example.com/hook", "https://example.com/webhooks/replicate/***", webhook(INTENT[:-1])]
+)
+def test_a_webhook_that_tells_no_intent_decides_nothing(shown: Any) -> None:
+    sighting = matching(LOST, [prediction("unmarked", 5, webhook=shown)], NOW)
+    assert (sighting.outcome, sighting.marked) == (LOOKUP_OUTCOME_FOUND, False)
 
 
 VERSION, OTHER = "a" * 64, "b" * 64

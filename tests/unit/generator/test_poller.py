@@ -2,15 +2,19 @@
 
 import asyncio
 import datetime
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from generator import poller
 from generator.poller import Poller, PredictionGone, progress_of
 from generator.reads import ReadBudget
 from generator.replicate_api import ReadFailed
 from generator_doubles import Bench, bench
+from mediagen.jobs.v1 import worker_pb2 as pb
+from waiting import holds, until
 
 
 @pytest.fixture
@@ -54,20 +58,32 @@ async def test_strangers_predictions_are_jumped_over(on: Bench) -> None:
     assert on.replicate.pages == 2
 
 
-async def test_only_the_404_of_its_own_address_and_only_a_lasting_one_makes_a_prediction_gone(on: Bench) -> None:
+async def test_only_the_404_of_its_own_address_and_only_a_lasting_one_makes_a_prediction_gone(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [here, gone] = follow(on, "here", "gone")
     on.replicate.hidden = {"here", "gone"}
     kept = on.replicate.predictions.pop("gone")
-    while len(on.replicate.gets) < 3:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(on.replicate.gets) >= 3)
     on.replicate.predictions["gone"] = kept  # it had only been slow to appear
-    await asyncio.sleep(0.3)
-    assert not gone.done()
+    await holds(lambda: not gone.done(), seconds=0.3)
+    monkeypatch.setattr(poller, "GONE_SECONDS", 0.2)
     del on.replicate.predictions["gone"]
     with pytest.raises(PredictionGone):
         await gone
     assert not here.done()
     here.cancel()
+
+
+async def test_a_new_prediction_may_take_its_time_to_be_readable_however_often_it_is_looked_at(on: Bench) -> None:
+    kept = on.replicate.make("slow")
+    del on.replicate.predictions["slow"]
+    slow = on.poller.follow("slow", kept["created_at"], lambda *_: None)
+    await until(lambda: len(on.replicate.gets) >= 5)
+    assert not slow.done()
+    on.replicate.predictions["slow"] = kept
+    on.replicate.succeed("slow")
+    assert (await slow)["status"] == "succeeded"
 
 
 async def test_a_list_that_fails_does_not_keep_predictions_from_ending(on: Bench) -> None:
@@ -85,8 +101,7 @@ async def test_an_unknown_status_is_no_end(on: Bench) -> None:
     seen: list[tuple[float | None, str]] = []
     on.replicate.make("odd", status="hibernating", logs=" 40%|####      | 4/10")
     ended = on.poller.follow("odd", None, lambda *change: seen.append(change))
-    while not seen:
-        await asyncio.sleep(0.01)
+    await until(lambda: seen)
     assert seen[0] == (0.4, "hibernating")
     assert not ended.done()
     on.replicate.succeed("odd")
@@ -112,18 +127,51 @@ async def test_a_page_that_leaves_out_an_output_is_not_believed(on: Bench) -> No
 async def test_no_more_is_read_than_was_handed_out(on: Bench) -> None:
     on.budget.grant(2, 60)
     followed = follow(on, "a", "b", "c")
-    await asyncio.sleep(0.5)
-    assert len(on.replicate.gets) == 2
+    await until(lambda: len(on.replicate.gets) == 2)
+    await holds(lambda: len(on.replicate.gets) == 2, seconds=0.3)
     assert on.budget.wanted() > 2
     for future in followed:
         future.cancel()
 
 
+async def test_what_is_said_to_have_ended_is_read_at_once_and_believed_only_as_it_is_read(on: Bench) -> None:
+    on.leash.heard(time.monotonic(), pb.Timing(poll_seconds=600, heartbeat_seconds=600, lease_seconds=600))
+    followed = follow(on, *(f"p{number}" for number in range(600)))  # a round every 12 s at most
+    await until(lambda: on.replicate.pages >= 6)
+    on.replicate.succeed("p7")
+    await on.poller.look_now(["p7", "p8", "somebody else's"])
+    assert on.replicate.gets == ["p7", "p8"]
+    assert (await followed[7])["status"] == "succeeded"
+    assert not followed[8].done()
+    for future in followed:
+        future.cancel()
+
+
+async def test_a_look_does_not_wait_for_the_next_share_of_reads(on: Bench) -> None:
+    on.leash.heard(time.monotonic(), pb.Timing(poll_seconds=600, heartbeat_seconds=600, lease_seconds=600))
+    on.budget.grant(0, 600)
+    [one] = follow(on, "one")
+    on.replicate.succeed("one")
+    await on.poller.look_now(["one"])
+    assert (await one)["status"] == "succeeded"
+
+
+async def test_a_look_that_fails_leaves_it_to_the_rounds(on: Bench) -> None:
+    async def get(prediction_id: str) -> Any:
+        raise ReadFailed("get: HTTP 503")
+
+    on.replicate.get, works = get, on.replicate.get
+    [one] = follow(on, "one")
+    await on.poller.look_now(["one"])
+    on.replicate.get = works
+    on.replicate.succeed("one")
+    assert (await one)["status"] == "succeeded"
+
+
 async def test_whoever_lets_go_is_not_read_for_any_more(on: Bench) -> None:
     [one] = follow(on, "one")
     one.cancel()
-    await asyncio.sleep(0.3)
-    assert on.replicate.gets == []
+    await holds(lambda: on.replicate.gets == [], seconds=0.3)
 
 
 def test_rounds_come_sooner_while_predictions_are_young_and_few() -> None:
@@ -159,5 +207,4 @@ async def test_without_heartbeats_the_last_share_is_taken_again() -> None:
     assert not budget.take()
     budget.grant(1, 0.05)
     assert [budget.take(), budget.take()] == [True, False]
-    await asyncio.sleep(0.12)
-    assert budget.take()
+    await until(budget.take)

@@ -53,6 +53,20 @@ async def test_a_create_sends_the_input_as_the_bytes_that_it_is() -> None:
         assert "Prefer" not in request.headers
 
 
+async def test_a_create_asks_for_webhooks_of_the_beginning_and_the_end() -> None:
+    async def created(_: web.Request) -> web.Response:
+        return web.json_response({"id": "abc"}, status=201)
+
+    async with replicate(created) as (api, requests):
+        await api.create("owner/name", '{"prompt":"p"}', 61.9, 5, "https://example.com/webhooks/replicate/1?token=t")
+        assert await requests[0].json() == {
+            "version": "owner/name",
+            "input": {"prompt": "p"},
+            "webhook": "https://example.com/webhooks/replicate/1?token=t",
+            "webhook_events_filter": ["start", "completed"],
+        }
+
+
 async def test_a_create_that_is_not_answered_in_time_is_unknown_and_sent_once() -> None:
     async def silent(_: web.Request) -> web.Response:
         await asyncio.sleep(1)

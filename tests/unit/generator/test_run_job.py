@@ -1,17 +1,21 @@
 """One job in a generator: what it asks, what it pays, and what it reports."""
 
 import asyncio
+import dataclasses
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 
+from generator import poller
 from generator.outcomes import Created, Refused, Unknown
 from generator.run_job import run_job
-from generator_doubles import TIMING, Bench, bench, held, until
+from generator_doubles import TIMING, Bench, bench, held
 from mediagen.jobs.v1 import worker_pb2 as pb
+from waiting import holds, until
 
 
 @pytest.fixture
@@ -27,10 +31,20 @@ async def test_a_job_is_created_recorded_followed_stored_and_completed(on: Bench
     on.replicate.succeed("prediction-1")
     assert await running == "completed"
     assert on.replicate.posts == [("owner/name", '{"prompt":"p"}')]
+    assert on.replicate.webhooks == [None]
     [intent], [created] = on.jobs.entries("RecordIntent"), on.jobs.entries("RecordPrediction")
     assert created.intent_id == intent.intent_id
     [completion] = on.jobs.entries("Complete")
     assert (completion.prediction_id, completion.outputs[0].value) == ("prediction-1", '"words"')
+
+
+async def test_where_the_gateway_is_public_the_create_names_its_intent_in_a_webhook(on: Bench) -> None:
+    running = asyncio.create_task(run_job(held(), dataclasses.replace(on.tools, public_url="https://example.com/")))
+    await until(lambda: on.jobs.entries("RecordPrediction"))
+    on.replicate.succeed("prediction-1")
+    await running
+    [intent] = on.jobs.entries("RecordIntent")
+    assert on.replicate.webhooks == [f"https://example.com/webhooks/replicate/{intent.intent_id}?token=a-token"]
 
 
 @pytest.mark.parametrize("result", [pb.RESULT_STALE, pb.RESULT_CANCELED])
@@ -56,8 +70,7 @@ async def test_an_intent_that_took_too_long_is_not_used(on: Bench) -> None:
 async def test_without_a_recent_heartbeat_not_even_an_intent_is_asked_for(on: Bench) -> None:
     on.heard(ago=TIMING.lease_seconds * 2 / 3 + 0.1)
     running = asyncio.create_task(run_job(held(), on.tools))
-    await asyncio.sleep(0.3)
-    assert on.jobs.calls == []
+    await holds(lambda: on.jobs.calls == [], seconds=0.3)
     on.heard()
     await until(lambda: on.replicate.posts)
     running.cancel()
@@ -140,7 +153,7 @@ async def test_a_403_is_about_the_model_where_the_account_answers(on: Bench, acc
 async def test_an_attached_job_follows_its_prediction_and_creates_nothing(on: Bench) -> None:
     on.replicate.make("given")
     running = asyncio.create_task(run_job(held(pb.MODE_ATTACH, prediction_id="given"), on.tools))
-    await asyncio.sleep(0.1)
+    await until(lambda: on.replicate.gets)
     on.replicate.succeed("given")
     assert await running == "completed"
     assert on.replicate.posts == []
@@ -170,6 +183,18 @@ async def test_a_lost_create_is_looked_for_again_until_jobs_decides(on: Bench) -
     assert on.replicate.posts == []
 
 
+async def test_a_lost_create_that_is_marked_as_ones_own_is_reported_so(on: Bench) -> None:
+    intent = "5b0c7a52-0f6e-4f0e-9f6c-0a1b2c3d4e5f"
+    on.replicate.make("twin", webhook=f"https://example.com/webhooks/replicate/{uuid.uuid4()}?token=t")
+    on.replicate.make("own", webhook=f"https://example.com/webhooks/replicate/{intent}?token=t")
+    on.jobs.answers["ReportLookup"] = pb.LookupResult(result=pb.RESULT_OK, prediction_id="own")
+    running = asyncio.create_task(run_job(held(pb.MODE_RECONCILE, intent_id=intent, intent_age_seconds=5), on.tools))
+    on.replicate.succeed("own")
+    assert await running == "completed"
+    [entry] = on.jobs.entries("ReportLookup")
+    assert (entry.outcome, list(entry.prediction_ids), entry.marked) == (pb.LOOKUP_OUTCOME_FOUND, ["own"], True)
+
+
 @pytest.mark.parametrize("result", [pb.RESULT_OK, pb.RESULT_STALE])
 async def test_a_lost_create_that_is_ruled_out_is_let_go(on: Bench, result: int) -> None:
     on.jobs.answers["ReportLookup"] = pb.LookupResult(result=result)
@@ -196,7 +221,10 @@ async def test_a_prediction_that_came_to_nothing_is_reported_as_what_it_is(
     assert (failure.kind, failure.error_code, failure.predict_seconds) == (kind, code, 1.5)
 
 
-async def test_a_prediction_that_replicate_does_not_know_any_more_is_not_paid_for_again(on: Bench) -> None:
+async def test_a_prediction_that_replicate_does_not_know_any_more_is_not_paid_for_again(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "GONE_SECONDS", 0.0)
     await run_job(held(pb.MODE_ATTACH, prediction_id="gone"), on.tools)
     [failure] = on.jobs.entries("Fail")
     assert (failure.kind, failure.error_code) == (pb.FAILURE_KIND_PERMANENT, "prediction_lost")
@@ -226,8 +254,7 @@ async def test_a_cancel_does_not_wait_for_a_bucket_that_is_away(on: Bench) -> No
     on.replicate.make("given", status="succeeded", output="words")
     job = held(pb.MODE_ATTACH, prediction_id="given")
     running = asyncio.create_task(run_job(job, on.tools))
-    await asyncio.sleep(0.2)
-    assert not running.done()
+    await holds(lambda: not running.done(), seconds=0.2)
     job.cancel.set()
     assert await running == "canceled"
 
@@ -238,3 +265,14 @@ async def test_a_prediction_that_outlives_its_limit_is_cancelled(on: Bench) -> N
     assert await run_job(job, on.tools) == "provider_timeout"
     assert on.replicate.canceled == ["given"]
     assert [entry.kind for entry in on.jobs.entries("Fail")] == [pb.FAILURE_KIND_CANCELED]
+
+
+async def test_each_look_up_is_reported_with_the_time_at_which_it_began_as_it_was_told(on: Bench) -> None:
+    answers = [
+        pb.LookupResult(result=pb.RESULT_TOO_EARLY, lookup_begun_at=2000),
+        pb.LookupResult(result=pb.RESULT_TAKEN, lookup_begun_at=3000),
+        pb.LookupResult(result=pb.RESULT_STALE),
+    ]
+    on.jobs.answers["ReportLookup"] = lambda entry: answers.pop(0)
+    await run_job(held(pb.MODE_RECONCILE, lookup_begun_at=1000), on.tools)
+    assert [entry.lookup_begun_at for entry in on.jobs.entries("ReportLookup")] == [1000, 2000, 3000]

@@ -38,12 +38,23 @@ def test_a_simulator_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["https://mediagen.example.com/base", "http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost"]
+)
+def test_webhooks_come_over_https_or_from_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert str(load(monkeypatch, webhook_url=url).webhook_url).rstrip("/") == url
+
+
+@pytest.mark.parametrize(
     ("changes", "variable"),
     [
         ({"replicate_token": None}, "GENERATOR_REPLICATE_TOKEN"),
         ({"replicate_token": ""}, "GENERATOR_REPLICATE_TOKEN"),
         ({"worker_token": None}, "GENERATOR_WORKER_TOKEN"),
         ({"jobs_address": "nowhere"}, "GENERATOR_JOBS_ADDRESS"),
+        ({"webhook_url": "http://hush.example.com"}, "GENERATOR_WEBHOOK_URL"),
+        ({"webhook_url": "https://example.com/?hush=1"}, "GENERATOR_WEBHOOK_URL"),
+        ({"webhook_url": "https://someone:hush@example.com"}, "GENERATOR_WEBHOOK_URL"),
+        ({"webhook_url": "mediagen.example.com"}, "GENERATOR_WEBHOOK_URL"),
         ({"slots": "0"}, "GENERATOR_SLOTS"),
         ({"output_hosts": "https://replicate.delivery"}, "GENERATOR_OUTPUT_HOSTS"),
         ({"s3_endpoint": "127.0.0.1:9000"}, "GENERATOR_S3_ENDPOINT"),

@@ -2,21 +2,37 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 
-from generator.bells import Bells
+from generator.bells import MAX_IDS, Bells
 from generator.claims import JOBS_AT_ONCE, Claims
 from generator.held import Held
 from generator.outcomes import Created
 from generator.run_job import run_job
 from generator.worker import Worker
-from generator_doubles import TIMING, Bench, bench, grant, until
+from generator_doubles import Bench, bench, grant
 from mediagen.jobs.v1 import worker_pb2 as pb
 from mediagen.jobs.v1.ready_pb2 import JobsReady
+from waiting import holds, until
+
+
+def named(name: str) -> str:
+    """The id of the job that a test calls so."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+PATIENT = 20.0
+"""Seconds of silence, which no machine is slow enough to take for a moment."""
+
+
+def be_patient(on: Bench) -> None:
+    """From now on silence lasts that long."""
+    on.leash.heard(time.monotonic(), pb.Timing(silence_seconds=PATIENT, heartbeat_seconds=0.1, lease_seconds=600))
 
 
 class Message:
@@ -25,7 +41,7 @@ class Message:
     message_id = "1"
 
     def __init__(self, *job_ids: str, body: bytes | None = None) -> None:
-        self.body = JobsReady(job_ids=job_ids).SerializeToString() if body is None else body
+        self.body = JobsReady(job_ids=map(named, job_ids)).SerializeToString() if body is None else body
         self.fate = ""
 
     async def ack(self) -> None:
@@ -77,61 +93,84 @@ async def office() -> AsyncIterator[Office]:
 
 
 async def test_a_bell_becomes_a_claim_and_is_acknowledged(office: Office) -> None:
-    office.on.jobs.due = [grant()]
+    office.on.jobs.due = [grant(job_id=named("job-1"))]
     message = await office.ring("job-1", "not-ours")
     await until(lambda: message.fate)
     assert message.fate == "acked"
     [claim] = office.on.jobs.claims
-    assert (list(claim.job_ids), claim.slots, claim.no_creates) == (["job-1", "not-ours"], 2, False)
-    assert office.jobs_begun() == ["job-1"]
+    assert (list(claim.job_ids), claim.slots, claim.no_creates) == ([named("job-1"), named("not-ours")], 2, False)
+    assert office.jobs_begun() == [named("job-1")]
 
 
 async def test_messages_of_one_moment_are_claimed_together(office: Office) -> None:
     for number in range(2):
         await office.ring(f"job-{number}")
     await until(lambda: office.on.jobs.claims)
-    assert [list(claim.job_ids) for claim in office.on.jobs.claims] == [["job-0", "job-1"]]
+    assert [list(claim.job_ids) for claim in office.on.jobs.claims] == [[named("job-0"), named("job-1")]]
 
 
 async def test_without_a_free_slot_no_message_is_claimed_and_none_is_kept_for_long(office: Office) -> None:
-    office.on.jobs.due = [grant(job_id="a"), grant(job_id="b"), grant(job_id="c")]
+    office.on.jobs.due = [grant(job_id=named(name)) for name in "abc"]
     await office.ring("a", "b")
     await until(lambda: len(office.begun) == 2)
     message = await office.ring("c")
     await until(lambda: message.fate)
     assert message.fate == "requeued"
-    assert office.jobs_begun() == ["a", "b"]
+    assert office.jobs_begun() == [named("a"), named("b")]
 
 
-async def test_a_message_that_cannot_be_read_is_rejected(office: Office) -> None:
-    assert (await office.ring(body=b"\xff\xff")).fate == "rejected"
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xff",
+        b"",
+        b'{"job_ids": ["01938c2e-7b1a-7c3e-8f00-3d2f6a1b5c4d"]}',
+        JobsReady(job_ids=[""]).SerializeToString(),
+        JobsReady(job_ids=[named("job-1"), "not-an-id"]).SerializeToString(),
+        JobsReady(job_ids=[named("job-1")] * (MAX_IDS + 1)).SerializeToString(),
+    ],
+    ids=["broken", "empty", "json", "an empty id", "no id", "too many"],
+)
+async def test_a_message_that_is_none_of_ours_is_rejected_and_spoils_no_claim(office: Office, body: bytes) -> None:
+    assert (await office.ring(body=body)).fate == "rejected"
+    message = await office.ring("job-1")
+    await until(lambda: message.fate)
+    assert message.fate == "acked"
+    assert [list(claim.job_ids) for claim in office.on.jobs.claims if claim.job_ids] == [[named("job-1")]]
+
+
+async def test_a_message_whose_claim_is_called_wrong_is_rejected_instead_of_going_round_and_round(office: Office) -> None:
+    office.on.jobs.failing["Claim"] = [grpc.StatusCode.INVALID_ARGUMENT]
+    message = await office.ring("job-1")
+    await until(lambda: message.fate)
+    assert message.fate == "rejected"
 
 
 async def test_a_claim_is_tried_again_while_jobs_is_away_and_its_message_held(office: Office) -> None:
-    office.on.jobs.due = [grant()]
+    office.on.jobs.due = [grant(job_id=named("job-1"))]
     office.on.jobs.failing["Claim"] = [grpc.StatusCode.DEADLINE_EXCEEDED]
     message = await office.ring("job-1")
-    await asyncio.sleep(0.05)
+    await until(lambda: not office.on.jobs.failing["Claim"])
     assert message.fate == ""
     await until(lambda: message.fate)
     assert message.fate == "acked"
 
 
 async def test_in_silence_whatever_is_due_is_claimed_and_at_once_where_there_was_more_than_slots(office: Office) -> None:
+    await until(lambda: office.on.jobs.claims)  # in vain, so that a silence begins
+    be_patient(office.on)
     office.on.jobs.due = [grant(job_id=name) for name in "abcde"]
     office.end.set()  # every job ends at once
-    began = time.monotonic()
-    await until(lambda: len(office.begun) == 5)
-    assert [(list(claim.job_ids), claim.slots) for claim in office.on.jobs.claims[:1]] == [([], 2)]
-    assert time.monotonic() - began < 2 * 1.2 * TIMING.silence_seconds  # one silence, not one for each claim
+    await until(lambda: len(office.begun) == 5, 0.8 * PATIENT)  # one silence, not one for each claim
+    assert {(tuple(claim.job_ids), claim.slots) for claim in office.on.jobs.claims} == {((), 2)}
 
 
 async def test_one_claim_asks_for_no_more_than_fits_into_its_answer() -> None:
     async with bench() as on:
+        be_patient(on)
         on.jobs.due = [grant(job_id=f"due-{number}") for number in range(120)]
-        office, began = Office(on, slots=500), time.monotonic()
-        await until(lambda: len(office.begun) == 120)
-        assert time.monotonic() - began < 0.8 * TIMING.silence_seconds  # as many as were asked for: the next claim is at once
+        office = Office(on, slots=500)
+        await until(lambda: len(office.begun) == 120, 0.8 * PATIENT)  # as many as were asked for: the next claim is at once
         assert [claim.slots for claim in on.jobs.claims][:2] == [JOBS_AT_ONCE, JOBS_AT_ONCE]
         on.jobs.claims.clear()
         for message in range(16):
@@ -146,8 +185,7 @@ async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earl
     office.worker.take([grant()])
     await until(lambda: office.begun)
     office.worker.take([grant()])
-    await asyncio.sleep(0.05)
-    assert len(office.begun) == 1
+    await holds(lambda: len(office.begun) == 1, seconds=0.1)
     office.worker.take([grant(epoch=2)])
     await until(lambda: len(office.begun) == 2)
     first, second = office.begun
@@ -238,8 +276,7 @@ async def test_a_drain_waits_for_a_create_in_flight_and_hands_its_prediction_on(
     on.replicate.make("other")
     await until(lambda: on.replicate.posts)
     draining = asyncio.create_task(office.worker.drain(office.claiming))
-    await asyncio.sleep(0.1)
-    assert not draining.done()
+    await holds(lambda: not draining.done(), seconds=0.1)
     answered.set()
     await draining
     assert [entry.prediction_id for entry in on.jobs.entries("RecordPrediction")] == ["paid"]

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import part as part_module
 import processes
 from part import Part, PartFailed, inherited_environment, stop_together
 
@@ -42,6 +44,32 @@ def test_starting_twice_starts_once(state: Path) -> None:
     pid = part.pid()
     assert not sleeper(state).start()
     assert part.pid() == pid == int((state / "run" / "sleeper.pid").read_text())
+
+
+class Child:
+    """A child that has ended, or not; the first look at it may make something happen."""
+
+    def __init__(self, ended: int | None, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.ended, self.meanwhile = ended, meanwhile
+
+    def poll(self) -> int | None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return self.ended
+
+
+def test_no_child_is_forgotten_where_two_threads_reap(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = threading.Thread(target=part_module.reap)
+
+    def reap_elsewhere() -> None:
+        other.start()
+        other.join(timeout=1)
+
+    living = [Child(None), Child(None)]
+    monkeypatch.setattr(part_module, "_children", [Child(0, reap_elsewhere), *living])
+    part_module.reap()
+    other.join()
+    assert part_module._children == living
 
 
 def test_a_part_whose_settings_changed_is_started_anew(state: Path) -> None:

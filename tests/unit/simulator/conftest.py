@@ -1,8 +1,8 @@
 """A real simulator on free ports, in the loop of the tests."""
 
 import asyncio
+import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from simulator.api import create_app
 from simulator.files import create_files_app
 from simulator.library import Library
 from simulator.settings import Settings
+from waiting import until
+
+from .receiver import Receiver, receiving
 
 SCHNELL = "black-forest-labs/flux-schnell"
 
@@ -34,16 +37,35 @@ class Running:
         body = {"version": values.pop("version", SCHNELL), "input": {"prompt": prompt, **values}}
         return await self.client.post("/v1/predictions", json=body)
 
+    async def told(self, webhook: str, *events: str, prompt: str = "a fox", version: str = SCHNELL) -> httpx.Response:
+        """A create with a webhook, for these events; without any for those of the default."""
+        body: dict[str, Any] = {"version": version, "input": {"prompt": prompt}, "webhook": webhook}
+        return await self.client.post("/v1/predictions", json=body | ({"webhook_events_filter": events} if events else {}))
+
+    async def deliveries(self, created: httpx.Response, count: int, seconds: float = 30) -> list[dict[str, Any]]:
+        """What the ledger tells of a prediction's webhook, once so many requests were answered or given up."""
+
+        async def rows() -> list[dict[str, Any]]:
+            return {row["id"]: row["deliveries"] for row in (await self.ledger())["predictions"]}[created.json()["id"]]
+
+        async def answered() -> bool:
+            return len([row for row in await rows() if row["answer"] is not None]) >= count
+
+        await until(answered, seconds, what=f"{count} webhooks were answered")
+        return await rows()
+
     async def prediction(self, created: httpx.Response | str) -> dict[str, Any]:
         prediction_id = created if isinstance(created, str) else created.json()["id"]
         found: dict[str, Any] = (await self.client.get(f"/v1/predictions/{prediction_id}")).json()
         return found
 
-    async def finished(self, created: httpx.Response | str, seconds: float = 5) -> dict[str, Any]:
-        give_up = time.monotonic() + seconds
-        while (found := await self.prediction(created))["completed_at"] is None:
-            assert time.monotonic() < give_up, found
-            await asyncio.sleep(0.02)
+    async def finished(self, created: httpx.Response | str, seconds: float = 20) -> dict[str, Any]:
+        async def ended() -> dict[str, Any] | None:
+            found = await self.prediction(created)
+            return found if found["completed_at"] is not None else None
+
+        found = await until(ended, seconds, what="the prediction is finished")
+        assert found is not None
         return found
 
     async def faults(self, *rules: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +96,11 @@ async def running(**settings: Any) -> AsyncIterator[Account]:
     quick = {"control": True, "predict_seconds": 0.1, "queue_seconds": 0.05, **settings}
     account, library = Account(Settings(listen=listen, files_listen=files_listen, **quick)), Library()
     async with serving(create_files_app(account, library), files_listen, 1), serving(create_app(account, library), listen, 1):
+        webhooks = asyncio.create_task(account.webhooks.run())
         yield account
+        webhooks.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await webhooks
     library.close()
 
 
@@ -111,3 +137,10 @@ async def simulator(shared_account: Account) -> AsyncIterator[Running]:
     shared_account.reset()
     async with connected(shared_account) as simulator:
         yield simulator
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Somebody to send webhooks to."""
+    async with receiving(free_port()) as receiver:
+        yield receiver

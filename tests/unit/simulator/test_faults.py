@@ -1,10 +1,11 @@
 """Each fault of creates, reads and predictions does what its rule says, and nothing more."""
 
-import asyncio
 import time
 
 import httpx
 import pytest
+
+from waiting import holds, until
 
 SCHNELL = "black-forest-labs/flux-schnell"
 
@@ -17,11 +18,13 @@ async def test_a_late_answer_leaves_a_prediction_behind(simulator):
     simulator.client.timeout = httpx.Timeout(5)
     listed = (await simulator.client.get("/v1/predictions")).json()["results"]
     assert [found["input"]["prompt"] for found in listed] == ["the lost one"]
-    await asyncio.sleep(1)
-    ledger = await simulator.ledger()
-    assert ledger["creates"] == 1
-    assert ledger["predictions"][0]["answered"] is False
-    assert ledger["predictions"][0]["faults"] == ["create_late"]
+
+    async def unheard():
+        ledger = await simulator.ledger()
+        [row] = ledger["predictions"]
+        return (ledger["creates"], row["answered"], row["faults"]) == (1, False, ["create_late"])
+
+    await holds(unheard, 1)  # longer than the answer was late
 
 
 async def test_a_late_answer_reaches_a_patient_client(simulator):
@@ -157,8 +160,11 @@ async def test_a_prediction_may_be_missing_from_the_list_for_a_while(simulator):
 
     assert await listed() == ["early"]
     assert (await simulator.prediction(late))["id"] == late
-    await asyncio.sleep(0.45)
-    assert await listed() == ["late", "early"]
+
+    async def both():
+        return await listed() == ["late", "early"]
+
+    await until(both)
 
 
 async def test_a_prediction_fails_with_the_text_given(simulator):
@@ -185,12 +191,14 @@ async def test_an_unknown_status_shows_for_a_while_or_for_ever(simulator):
         {"effect": "prediction_status", "status": "queued", "seconds": 0.3, "when": {"prompt": "while"}},
         {"effect": "prediction_status", "status": "dreaming", "when": {"prompt": "ever"}},
     )
+
+    async def shows(created, status):
+        return (await simulator.prediction(created))["status"] == status
+
     awhile, ever = await simulator.create("a while"), await simulator.create("for ever")
-    await asyncio.sleep(0.2)
-    assert (await simulator.prediction(awhile))["status"] == "queued"
+    await until(lambda: shows(awhile, "queued"))
     assert (await simulator.finished(awhile))["status"] == "succeeded"
-    await asyncio.sleep(0.3)
-    assert (await simulator.prediction(ever))["status"] == "dreaming"
+    await holds(lambda: shows(ever, "dreaming"), 0.3)
 
 
 async def test_a_prediction_lasts_as_long_as_the_rule_says(simulator):

@@ -5,12 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+
+from waiting import wait_until
 
 from .conftest import free_port
 
@@ -23,15 +24,14 @@ def spawn(**settings: str) -> subprocess.Popen[str]:
 
 
 def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
-    give_up = time.monotonic() + 20
-    while True:
+    def ready() -> bool:
+        assert process.poll() is None
         try:
-            assert httpx.get(f"{url}/readyz").status_code == 200
-            return
+            return httpx.get(f"{url}/readyz").status_code == 200
         except httpx.ConnectError:
-            assert time.monotonic() < give_up
-            assert process.poll() is None
-            time.sleep(0.05)
+            return False
+
+    wait_until(ready, 60)
 
 
 def test_it_serves_and_ends_with_code_0_on_sigterm_even_while_a_create_waits():
@@ -44,12 +44,33 @@ def test_it_serves_and_ends_with_code_0_on_sigterm_even_while_a_create_waits():
     body = {"version": "black-forest-labs/flux-schnell", "input": {"prompt": "a fox"}}
     with ThreadPoolExecutor(1) as thread:
         late = thread.submit(httpx.post, f"{url}/v1/predictions", json=body, headers={"Authorization": "Bearer x"}, timeout=30)
-        while httpx.get(f"{url}/control/ledger").json()["creates"] == 0:
-            time.sleep(0.05)
+        wait_until(lambda: httpx.get(f"{url}/control/ledger").json()["creates"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
         with pytest.raises(httpx.TransportError):
             late.result()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert "xception" not in errors, errors
+
+
+def test_it_ends_with_code_0_on_sigterm_while_webhooks_wait_and_are_under_way():
+    api, files = free_port(), free_port()
+    url = f"http://127.0.0.1:{api}"
+    listen = {"SIMULATOR_LISTEN": f"127.0.0.1:{api}", "SIMULATOR_FILES_LISTEN": f"127.0.0.1:{files}"}
+    process = spawn(SIMULATOR_CONTROL="true", SIMULATOR_PREDICT_SECONDS="60", SIMULATOR_QUEUE_SECONDS="0", **listen)
+    wait_until_ready(process, url)
+    with socket.socket() as mute:  # it is connected to, and never answers
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        webhook = f"http://127.0.0.1:{mute.getsockname()[1]}/"
+        body = {"version": "black-forest-labs/flux-schnell", "input": {"prompt": "a fox"}, "webhook": webhook}
+        for events in (["start"], ["completed"]):
+            create = {**body, "webhook_events_filter": events}
+            httpx.post(f"{url}/v1/predictions", json=create, headers={"Authorization": "Bearer x"}).raise_for_status()
+        wait_until(lambda: httpx.get(f"{url}/control/ledger").json()["webhooks"]["sent"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
     errors = process.stderr.read()
     process.stderr.close()
     assert "xception" not in errors, errors

@@ -846,3 +846,58 @@ class GetOutputResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetOutputResponse: _TypeAlias = GetOutputResponse  # noqa: Y015
+
+@_typing.final
+class NoteWebhookRequest(_message.Message):
+    """NoteWebhookRequest holds the ids of one webhook whose signature was verified. Its body stays where it came in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    INTENT_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PREDICTION_ID_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    """The sender's id of the message, the same when it is sent again: 1 to 255 visible ASCII characters."""
+    intent_id: _builtins.str
+    """The intent that the webhook's URL names."""
+    token: _builtins.str
+    """IntentResult.webhook_token, which the URL carries. Never log it."""
+    prediction_id: _builtins.str
+    """Replicate's id of the prediction that it is about."""
+    ended: _builtins.bool
+    """Whether it says that the prediction has ended, in whatever way."""
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+        intent_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        prediction_id: _builtins.str = ...,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "intent_id", b"intent_id", "prediction_id", b"prediction_id", "token", b"token", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteWebhookRequest: _TypeAlias = NoteWebhookRequest  # noqa: Y015
+
+@_typing.final
+class NoteWebhookResponse(_message.Message):
+    """NoteWebhookResponse says that it is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteWebhookResponse: _TypeAlias = NoteWebhookResponse  # noqa: Y015

@@ -79,6 +79,11 @@ class JobsServiceStub:
                 request_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputRequest.SerializeToString,
                 response_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputResponse.FromString,
                 _registered_method=True)
+        self.NoteWebhook = channel.unary_unary(
+                '/mediagen.jobs.v1.JobsService/NoteWebhook',
+                request_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.SerializeToString,
+                response_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.FromString,
+                _registered_method=True)
 
 
 class JobsServiceServicer:
@@ -151,6 +156,15 @@ class JobsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteWebhook(self, request, context):
+        """NoteWebhook notes what a webhook of Replicate's said, and answers once that is stored; the same webhook twice is noted once. No
+        API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
+        PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -193,6 +207,11 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.GetOutput,
                     request_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputRequest.FromString,
                     response_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputResponse.SerializeToString,
+            ),
+            'NoteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteWebhook,
+                    request_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.FromString,
+                    response_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -416,6 +435,33 @@ class JobsService:
             '/mediagen.jobs.v1.JobsService/GetOutput',
             mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputRequest.SerializeToString,
             mediagen_dot_jobs_dot_v1_dot_jobs__pb2.GetOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mediagen.jobs.v1.JobsService/NoteWebhook',
+            mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.SerializeToString,
+            mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

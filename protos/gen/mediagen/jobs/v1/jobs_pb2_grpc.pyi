@@ -64,6 +64,11 @@ class JobsServiceStub:
     """GetOutput says where one output's object lies, for whoever holds the tenant's key or the output's own access token.
     NOT_FOUND (OUTPUT_NOT_FOUND), PERMISSION_DENIED (ACCESS_TOKEN_INVALID).
     """
+    NoteWebhook: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.NoteWebhookRequest, _jobs_pb2.NoteWebhookResponse]
+    """NoteWebhook notes what a webhook of Replicate's said, and answers once that is stored; the same webhook twice is noted once. No
+    API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
+    PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class JobsServiceAsyncStub(JobsServiceStub):
@@ -100,6 +105,11 @@ class JobsServiceAsyncStub(JobsServiceStub):
     GetOutput: _aio.UnaryUnaryMultiCallable[_jobs_pb2.GetOutputRequest, _jobs_pb2.GetOutputResponse]  # type: ignore[assignment]
     """GetOutput says where one output's object lies, for whoever holds the tenant's key or the output's own access token.
     NOT_FOUND (OUTPUT_NOT_FOUND), PERMISSION_DENIED (ACCESS_TOKEN_INVALID).
+    """
+    NoteWebhook: _aio.UnaryUnaryMultiCallable[_jobs_pb2.NoteWebhookRequest, _jobs_pb2.NoteWebhookResponse]  # type: ignore[assignment]
+    """NoteWebhook notes what a webhook of Replicate's said, and answers once that is stored; the same webhook twice is noted once. No
+    API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
+    PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
     """
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +192,17 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_jobs_pb2.GetOutputResponse, _abc.Awaitable[_jobs_pb2.GetOutputResponse]]:
         """GetOutput says where one output's object lies, for whoever holds the tenant's key or the output's own access token.
         NOT_FOUND (OUTPUT_NOT_FOUND), PERMISSION_DENIED (ACCESS_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def NoteWebhook(
+        self,
+        request: _jobs_pb2.NoteWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.NoteWebhookResponse, _abc.Awaitable[_jobs_pb2.NoteWebhookResponse]]:
+        """NoteWebhook notes what a webhook of Replicate's said, and answers once that is stored; the same webhook twice is noted once. No
+        API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
+        PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
         """
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

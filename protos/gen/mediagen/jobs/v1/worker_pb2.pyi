@@ -262,6 +262,7 @@ class Grant(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    LOOKUP_BEGUN_AT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job's id."""
     epoch: _builtins.int
@@ -288,6 +289,8 @@ class Grant(_message.Message):
     """W3C trace context of that request; empty where there was none."""
     cancel_requested: _builtins.bool
     """Set where the job's end was asked for already: cancel its prediction."""
+    lookup_begun_at: _builtins.int
+    """When the look-up that this grant asks for began (reconcile): microseconds by the database's clock, to be repeated in its report."""
     def __init__(
         self,
         *,
@@ -304,10 +307,11 @@ class Grant(_message.Message):
         request_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         cancel_requested: _builtins.bool = ...,
+        lookup_begun_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "mode", b"mode", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "mode", b"mode", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,19 +581,23 @@ class IntentResult(_message.Message):
 
     RESULT_FIELD_NUMBER: _builtins.int
     CANCEL_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    WEBHOOK_TOKEN_FIELD_NUMBER: _builtins.int
     result: Global___Result.ValueType
     """OK, STALE or CANCELED."""
     cancel_after_seconds: _builtins.float
     """What to send as Cancel-After: the seconds that the prediction may live, by its own limit and the job's deadline."""
+    webhook_token: _builtins.str
+    """Goes into the URL of the create's webhook, and lets it speak for this intent alone. Never log it."""
     def __init__(
         self,
         *,
         result: Global___Result.ValueType = ...,
         cancel_after_seconds: _builtins.float = ...,
+        webhook_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_after_seconds", b"cancel_after_seconds", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_after_seconds", b"cancel_after_seconds", "result", b"result", "webhook_token", b"webhook_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -907,12 +915,20 @@ class Lookup(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     PREDICTION_IDS_FIELD_NUMBER: _builtins.int
+    MARKED_FIELD_NUMBER: _builtins.int
+    LOOKUP_BEGUN_AT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job's id."""
     epoch: _builtins.int
     """Its epoch."""
     outcome: Global___LookupOutcome.ValueType
     """What was seen."""
+    marked: _builtins.bool
+    """True where the prediction carries this very intent in its webhook's URL: it is bound without waiting for the time at which an
+    absence counts, as it cannot be another job's.
+    """
+    lookup_begun_at: _builtins.int
+    """As the grant, or the answer to the look-up before, told: what was seen is judged by it, however late and often it is reported."""
     @_builtins.property
     def prediction_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Replicate's ids of every prediction that matches, oldest first (found); the first that no other job has is bound."""
@@ -924,10 +940,12 @@ class Lookup(_message.Message):
         epoch: _builtins.int = ...,
         outcome: Global___LookupOutcome.ValueType = ...,
         prediction_ids: _abc.Iterable[_builtins.str] | None = ...,
+        marked: _builtins.bool = ...,
+        lookup_begun_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "job_id", b"job_id", "outcome", b"outcome", "prediction_ids", b"prediction_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "marked", b"marked", "outcome", b"outcome", "prediction_ids", b"prediction_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -966,6 +984,7 @@ class LookupResult(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     PREDICTION_ID_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    LOOKUP_BEGUN_AT_FIELD_NUMBER: _builtins.int
     result: Global___Result.ValueType
     """OK: bound where prediction_id is set, ruled out otherwise. TOO_EARLY: look again. STALE: drop it. TAKEN: every match belongs to
     another job, look again as after TOO_EARLY.
@@ -974,16 +993,19 @@ class LookupResult(_message.Message):
     """The prediction to follow."""
     retry_after_seconds: _builtins.float
     """When to look again."""
+    lookup_begun_at: _builtins.int
+    """When the next look-up began; as Grant.lookup_begun_at."""
     def __init__(
         self,
         *,
         result: Global___Result.ValueType = ...,
         prediction_id: _builtins.str = ...,
         retry_after_seconds: _builtins.float = ...,
+        lookup_begun_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prediction_id", b"prediction_id", "result", b"result", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lookup_begun_at", b"lookup_begun_at", "prediction_id", b"prediction_id", "result", b"result", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1331,3 +1353,99 @@ class ReleaseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
+
+@_typing.final
+class WatchPredictionsRequest(_message.Message):
+    """WatchPredictionsRequest names the worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """As ClaimRequest.worker_id."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPredictionsRequest: _TypeAlias = WatchPredictionsRequest  # noqa: Y015
+
+@_typing.final
+class WatchPredictionsResponse(_message.Message):
+    """WatchPredictionsResponse says what to look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_PREDICTION_IDS_FIELD_NUMBER: _builtins.int
+    CREATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ended_prediction_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Replicate's ids of predictions that are said to have ended: read them now, and believe only what is read."""
+
+    @_builtins.property
+    def creations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedCreation]:
+        """Creates of unknown outcome, and the predictions that they are said to have made."""
+
+    def __init__(
+        self,
+        *,
+        ended_prediction_ids: _abc.Iterable[_builtins.str] | None = ...,
+        creations: _abc.Iterable[Global___ClaimedCreation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["creations", b"creations", "ended_prediction_ids", b"ended_prediction_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPredictionsResponse: _TypeAlias = WatchPredictionsResponse  # noqa: Y015
+
+@_typing.final
+class ClaimedCreation(_message.Message):
+    """ClaimedCreation is what a webhook says that a create has made. Read the prediction; where it is of this very create, report it by
+    RecordPrediction, whoever holds the job.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    INTENT_ID_FIELD_NUMBER: _builtins.int
+    PREDICTION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job's id."""
+    intent_id: _builtins.str
+    """The intent whose create it was."""
+    prediction_id: _builtins.str
+    """Replicate's id of the prediction."""
+    model: _builtins.str
+    """As Grant.model."""
+    input: _builtins.str
+    """As Grant.input."""
+    request_id: _builtins.str
+    """As Grant.request_id."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        intent_id: _builtins.str = ...,
+        prediction_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        input: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "intent_id", b"intent_id", "job_id", b"job_id", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimedCreation: _TypeAlias = ClaimedCreation  # noqa: Y015

@@ -90,6 +90,11 @@ class WorkerServiceStub:
                 request_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.WatchPredictions = channel.unary_stream(
+                '/mediagen.jobs.v1.WorkerService/WatchPredictions',
+                request_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsRequest.SerializeToString,
+                response_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -175,6 +180,14 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchPredictions(self, request, context):
+        """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
+        needed: what it does not tell, polling finds. The first message is empty, and says that the watch has begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -227,6 +240,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseRequest.FromString,
                     response_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'WatchPredictions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPredictions,
+                    request_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsRequest.FromString,
+                    response_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -505,6 +523,33 @@ class WorkerService:
             '/mediagen.jobs.v1.WorkerService/Release',
             mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseRequest.SerializeToString,
             mediagen_dot_jobs_dot_v1_dot_worker__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPredictions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mediagen.jobs.v1.WorkerService/WatchPredictions',
+            mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsRequest.SerializeToString,
+            mediagen_dot_jobs_dot_v1_dot_worker__pb2.WatchPredictionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,10 @@ class WorkerServiceStub:
     """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
     and due, for another worker to follow at no cost.
     """
+    WatchPredictions: _grpc.UnaryStreamMultiCallable[_worker_pb2.WatchPredictionsRequest, _worker_pb2.WatchPredictionsResponse]
+    """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
+    needed: what it does not tell, polling finds. The first message is empty, and says that the watch has begun.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -104,6 +108,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Release: _aio.UnaryUnaryMultiCallable[_worker_pb2.ReleaseRequest, _worker_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
     and due, for another worker to follow at no cost.
+    """
+    WatchPredictions: _aio.UnaryStreamMultiCallable[_worker_pb2.WatchPredictionsRequest, _worker_pb2.WatchPredictionsResponse]  # type: ignore[assignment]
+    """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
+    needed: what it does not tell, polling finds. The first message is empty, and says that the watch has begun.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -200,6 +208,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_worker_pb2.ReleaseResponse, _abc.Awaitable[_worker_pb2.ReleaseResponse]]:
         """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
         and due, for another worker to follow at no cost.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchPredictions(
+        self,
+        request: _worker_pb2.WatchPredictionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.WatchPredictionsResponse], _abc.AsyncIterator[_worker_pb2.WatchPredictionsResponse]]:
+        """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
+        needed: what it does not tell, polling finds. The first message is empty, and says that the watch has begun.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

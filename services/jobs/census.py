@@ -1,0 +1,117 @@
+"""The gauges that only the database knows: how many jobs are where, how old the oldest are, what the account has left.
+
+They are read when somebody scrapes, at most every few seconds: a service that nobody watches asks nothing. Every instance tells the
+same, so that dashboards take the largest.
+"""
+
+import asyncio
+import math
+import time
+
+import asyncpg
+import structlog
+from prometheus_client import Gauge
+
+from chassis.errors import AppError
+from jobs import statements
+from jobs.database import Database
+from jobs.migrate import schema_of_code
+
+log = structlog.get_logger()
+
+FRESH_SECONDS = 5.0
+"""How long what was read is shown."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a scrape waits for the database: the rest of the metrics matter most while that is away."""
+
+MOST_COUNTED = 10_000
+"""As many waiting jobs are counted; what is beyond is estimated."""
+
+LANE = "default"
+REASONS = ("rate_limit", "insufficient_credit", "account_unauthorized", "provider_redirected", "other")
+STATES = ("queued", "claimed", "submitting", "submitted", "unknown")
+
+_by_state = Gauge(
+    "mediagen_jobs_in_state", f"Unfinished jobs, by state; beyond {MOST_COUNTED} waiting ones (queued) an estimate.", ["state"]
+)
+_unfinished = Gauge("mediagen_jobs_unfinished", "Jobs that wait or are at work: what generators are to be scaled on.")
+_waiting_age = Gauge(
+    "mediagen_jobs_oldest_waiting_seconds",
+    "How long the job that waits longest could have been claimed; 0 where none waits.",
+)
+_running_age = Gauge(
+    "mediagen_jobs_oldest_running_seconds", "Since when the job at work that was claimed first is at work; 0 where none is."
+)
+_unknown_age = Gauge(
+    "mediagen_jobs_oldest_unknown_seconds", "Since when the oldest create of unknown outcome is looked up; 0 where there is none."
+)
+_relay_lag = Gauge(
+    "mediagen_jobs_relay_lag_seconds",
+    "How long the job that is due longest has not been rung for. It grows while no generator has a slot, or the lane is paused.",
+)
+_workers = Gauge("mediagen_workers", "Generators whose heartbeat is younger than a lease.")
+_workers_refusing = Gauge("mediagen_workers_refusing_creates", "Those of them whose bucket takes no writes.")
+_slots = Gauge("mediagen_worker_slots", "Jobs that all generators can hold.")
+_slots_free = Gauge("mediagen_worker_slots_free", "Jobs that all generators could take now.")
+_paused = Gauge("mediagen_lane_paused", "1 while the account may create nothing, by the reason.", ["lane", "reason"])
+_creates_rate = Gauge("mediagen_lane_creates_per_minute", "Creates that the account may make a minute; 0 is unlimited.", ["lane"])
+_creates_left = Gauge("mediagen_lane_creates_left", "Creates that the account may make at once, of its rate.", ["lane"])
+_reads_rate = Gauge("mediagen_lane_reads_per_minute", "Reads that the account may make a minute; 0 is unlimited.", ["lane"])
+_reads_left = Gauge("mediagen_lane_reads_left", "Reads that the account may make at once, of its rate.", ["lane"])
+_dead_tuples = Gauge("mediagen_db_dead_tuples", "Old versions of rows that no vacuum has cleared away yet.", ["table"])
+_schema = Gauge("mediagen_db_schema_revision", "The number of the migration that the database is at.")
+_schema_of_code = Gauge("mediagen_db_schema_revision_of_code", "The number of the last migration that this code knows.")
+_up = Gauge("mediagen_db_up", "1 where the database answered the last scrape.")
+
+
+class Census:
+    """Asks the database how things stand."""
+
+    def __init__(self, database: Database, lease: float) -> None:
+        """Nothing is asked before a scrape. `lease` is how long a worker is believed alive, in seconds."""
+        self._database = database
+        self._statement = statements.census(lease, MOST_COUNTED)
+        self._asked_at = -math.inf
+        _schema_of_code.set(int(schema_of_code()))
+
+    async def refresh(self) -> None:
+        """Brings the gauges up to date. Where the database does not answer they are NaN, as what was true once says nothing."""
+        if time.monotonic() - self._asked_at < FRESH_SECONDS:
+            return
+        self._asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                rows = await self._database.fetch(self._statement)
+            self._show(rows[0])
+            _up.set(1)
+        except Exception as error:  # whatever is odd here, the other metrics are to be seen
+            if not isinstance(error, (AppError, TimeoutError)):
+                log.exception("census.failed")
+            self._show(None)
+            _up.set(0)
+
+    def _show(self, row: asyncpg.Record | None) -> None:
+        def value(column: str) -> float:
+            return math.nan if row is None else float(row[column])
+
+        for state in STATES:
+            _by_state.labels(state).set(value(state))
+        _unfinished.set(sum(map(value, STATES)))
+        _waiting_age.set(value("waiting_age"))
+        _running_age.set(value("running_age"))
+        _unknown_age.set(value("unknown_age"))
+        _relay_lag.set(value("relay_lag"))
+        _workers.set(value("workers"))
+        _workers_refusing.set(value("no_creates"))
+        _slots.set(value("slots"))
+        _slots_free.set(value("free_slots"))
+        now = "" if row is None or not row["paused"] else row["paused_reason"] if row["paused_reason"] in REASONS else "other"
+        for reason in REASONS:
+            _paused.labels(LANE, reason).set(math.nan if row is None else reason == now)
+        _creates_rate.labels(LANE).set(value("rate"))
+        _creates_left.labels(LANE).set(value("tokens"))
+        _reads_rate.labels(LANE).set(value("reads_per_minute"))
+        _reads_left.labels(LANE).set(value("read_tokens"))
+        _dead_tuples.labels("jobs").set(value("dead_tuples"))
+        _schema.set(value("schema_revision"))

@@ -1,0 +1,71 @@
+"""A real Prometheus, of the distribution, that scrapes a running system every second and evaluates the chart's rules."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+import ports
+import probes
+from part import Part
+from stack import Stack
+
+LABELS = {"namespace": "media", "release": "demo"}
+"""What the chart's monitors add."""
+
+
+class Prometheus(Part):
+    """One server, which ends with the session's other processes; `query` asks it."""
+
+    def __init__(self, stack: Stack, rules: Sequence[Path], others: dict[str, str]) -> None:
+        """Scrapes the services of `stack`, and `others`: name of the job to host:port."""
+        self.home = stack.state / "prometheus"
+        self.port = ports.any_free_port()
+        self._rules = rules
+        self._targets = {
+            **{part: stack.metrics_url(part).removeprefix("http://") for part in stack.parts if part != "simulator"},
+            **others,
+        }
+        super().__init__(
+            stack.state,
+            "prometheus",
+            [
+                shutil.which("prometheus") or "prometheus",
+                f"--config.file={self.home / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.home / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            {},
+            lambda: probes.answers_http(self.port, "/-/ready", only_ok=True),
+        )
+
+    def prepare(self) -> None:
+        """Write the configuration. Rules that are evaluated more rarely keep up with the others here."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        for path in self._rules:
+            (self.home / path.name).write_text(re.sub(r"(?m)^    interval: .*$", "    interval: 1s", path.read_text()))
+        scrapes = [
+            {"job_name": name, "static_configs": [{"targets": [target], "labels": {**LABELS, "job": re.sub(r"-\d+$", "", name)}}]}
+            for name, target in self._targets.items()
+        ]
+        settings = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(self.home / path.name) for path in self._rules],
+            "scrape_configs": scrapes,
+        }
+        (self.home / "prometheus.yml").write_text(yaml.safe_dump(settings))
+
+    async def query(self, expr: str) -> list[dict[str, Any]]:
+        """The series that an expression has now; raises what Prometheus says of a wrong one."""
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as http:
+            answer = (await http.get("/api/v1/query", params={"query": expr})).json()
+        assert answer["status"] == "success", (expr, answer)
+        return answer["data"]["result"]
+
+    async def values(self, expr: str) -> list[float]:
+        """The numbers alone."""
+        return [float(series["value"][1]) for series in await self.query(expr)]
