@@ -19,6 +19,7 @@ from jobs.admission import Admission
 from jobs.bell import Bell
 from jobs.census import Census
 from jobs.database import Database
+from jobs.inbox import Inbox
 from jobs.jobs_service import JobsService
 from jobs.keys import Keyring, ensure_tenant
 from jobs.lanes import set_rates
@@ -79,8 +80,9 @@ async def serve(settings: Settings) -> int:
         relay = Relay(store, bell, timing.relay)
         watcher = Watcher(database)
         acceptance = Acceptance(store, relay, Admission(database, settings.max_waiting))
-        jobs_service = JobsService(database, store, acceptance, relay, watcher, settings)
-        worker_service = WorkerService(store, relay, timing)
+        inbox = Inbox(database, relay, timing)
+        jobs_service = JobsService(database, store, acceptance, relay, watcher, inbox, settings)
+        worker_service = WorkerService(store, relay, inbox, timing)
 
         life.spawn(bell.run(), "bell")
         life.spawn(relay.run(), "relay")
@@ -115,7 +117,9 @@ async def serve(settings: Settings) -> int:
             )
         )
         stack.callback(watcher.stop)
+        stack.callback(inbox.stop)
         life.spawn(watcher.run(), "watcher")
+        life.spawn(inbox.run(), "inbox")
         life.spawn(sweep(store, relay, timing.sweep, settings.idempotency_seconds), "sweeper")
         await life.until_stopped()
     return life.exit_code

@@ -18,9 +18,11 @@ from chassis.rpc import caller
 from jobs import access, specs
 from jobs.acceptance import Acceptance, Accepted
 from jobs.database import Database
+from jobs.inbox import Inbox, Note
 from jobs.keys import Tenant
 from jobs.listing import list_page
 from jobs.relay import Relay
+from jobs.reports import parse_prediction_id, parse_uuid
 from jobs.settings import Settings
 from jobs.states import STATUS, State
 from jobs.store import NewJob, Report, Store
@@ -58,6 +60,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         acceptance: Acceptance,
         relay: Relay,
         watcher: Watcher,
+        inbox: Inbox,
         settings: Settings,
     ) -> None:
         """Concurrent reads, and concurrent cancellations, go to PostgreSQL together."""
@@ -66,6 +69,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         self._acceptance = acceptance
         self._relay = relay
         self._watcher = watcher
+        self._inbox = inbox
         self._settings = settings
         self._reads: Batcher[tuple[Tenant, UUID], jobs_pb2.Job | None] = Batcher(self._read_batch, lanes=2)
         self._cancels: Batcher[Report, Any] = Batcher(store.transition, key=lambda report: report.job_id)
@@ -204,8 +208,16 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         )
 
     async def NoteWebhook(self, request: jobs_pb2.NoteWebhookRequest, context: Context) -> jobs_pb2.NoteWebhookResponse:
-        """Nothing keeps notes yet: gateways are told so, and generators poll."""
-        raise AppError(grpc.StatusCode.UNIMPLEMENTED, "WEBHOOKS_NOT_KEPT", "This version keeps no notes of webhooks.")
+        """Stores what a webhook said, for the holder of its URL's token."""
+        note = Note(
+            webhook_id=_webhook_id(request.webhook_id),
+            intent_id=parse_uuid(request.intent_id, "intent_id"),
+            prediction_id=parse_prediction_id(request.prediction_id),
+            ended=request.ended,
+        )
+        await self._inbox.note(note, request.token)
+        failpoint("jobs.webhook.stored")
+        return jobs_pb2.NoteWebhookResponse()
 
     async def _reader(self, job_id: UUID, request: jobs_pb2.GetOutputRequest) -> Tenant:
         rows = await self._database.fetch(
@@ -238,6 +250,12 @@ def _job_id(text: str) -> UUID:
     job_id = specs.parse_id(text)
     structlog.contextvars.bind_contextvars(job_id=str(job_id))
     return job_id
+
+
+def _webhook_id(text: str) -> str:
+    if not text or not specs.REQUEST_ID.fullmatch(text):
+        raise invalid_argument([FieldViolation("webhook_id", "must be 1 to 255 visible ASCII characters")])
+    return text
 
 
 def _text(metadata: dict[str, str | bytes], key: str) -> str:

@@ -14,9 +14,10 @@ from opentelemetry.trace import SpanKind
 
 from chassis import tracing
 from chassis.batching import Batcher
-from chassis.errors import AppError, FieldViolation, invalid_argument
+from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
-from jobs import metrics, reports
+from jobs import access, metrics, reports
+from jobs.inbox import Inbox
 from jobs.relay import Relay
 from jobs.reports import parse_uuid
 from jobs.store import ClaimCall, HeldJob, NotedWorker, Report, Store
@@ -62,10 +63,11 @@ def worker_authenticator(token: str) -> Any:
 class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     """Each method does what worker.proto says of it."""
 
-    def __init__(self, store: Store, relay: Relay, timing: Timing) -> None:
+    def __init__(self, store: Store, relay: Relay, inbox: Inbox, timing: Timing) -> None:
         """Claims, heartbeats and reports of all workers share statements; at most one report of a job is in each."""
         self._store = store
         self._relay = relay
+        self._inbox = inbox
         self._timing = timing
         self._reports: Batcher[Report, Any] = Batcher(store.transition, lanes=2, key=lambda report: report.job_id)
         self._claims: Batcher[ClaimCall, list[asyncpg.Record]] = Batcher(store.claim, limit=32)
@@ -136,6 +138,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         result = worker_pb2.IntentResult(result=RESULTS[row["result"]])
         if row["result"] == "ok":
             result.cancel_after_seconds = min(self._timing.prediction, row["deadline_in"])
+            result.webhook_token = access.sign_webhook(row["signing_secret"], str(row["intent_id"]))
         return result
 
     async def RecordPrediction(
@@ -205,9 +208,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def WatchPredictions(
         self, request: worker_pb2.WatchPredictionsRequest, context: Context
     ) -> AsyncIterator[worker_pb2.WatchPredictionsResponse]:
-        """Nothing keeps notes of webhooks yet: the stream is open and says nothing."""
-        yield worker_pb2.WatchPredictionsResponse()
-        await asyncio.Event().wait()
+        """Streams what webhooks say of the worker's predictions."""
+        with self._inbox.watching(parse_uuid(request.worker_id, "worker_id")) as watch:
+            yield worker_pb2.WatchPredictionsResponse()
+            while True:
+                await watch.changed.wait()
+                if self._inbox.stopping:
+                    raise unavailable("This instance of the service ends; watch again.")
+                yield watch.take()
 
     async def _apply(
         self, worker_id: str, messages: Sequence[Message], report: Callable[[Message, UUID], Report]
@@ -236,6 +244,8 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             )
         if any(row["state"] in ("queued", "submitted", "unknown") for row in rows):
             self._relay.wake()  # it may be due again at once
+        if any(row["state"] == "unknown" for row in rows):
+            self._inbox.wake()  # a webhook may have told what nobody was told
         return rows
 
 

@@ -139,6 +139,7 @@ FAILPOINTS = (
     _at("generator.lookup.reported", "what the list showed is recorded", "nobody acts on it", FOUND, RULED_OUT, LOST),
     # --- hearing from Replicate
     _at("gateway.webhook.verified", "a webhook is believed", "jobs was not told", TOLD, NOTED),
+    _at("jobs.webhook.stored", "what a webhook said is committed", "it is not acted on, Replicate has no answer", TOLD, NOTED),
     # --- following and storing
     _at("generator.prediction.ended", "the end of a prediction was seen", "nothing is stored"),
     _at("generator.prediction.canceling", "a cancel reached the generator", "Replicate does not know", CANCELED),
