@@ -13,7 +13,7 @@ export override PROMPT := $(value PROMPT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs simulator test model properties failpoints faults upgrade chaos verdict \
+.PHONY: help setup demo up down status logs simulator test model properties failpoints faults e2e upgrade chaos verdict \
         images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page protos \
         lock clean
 
@@ -64,6 +64,9 @@ else  # what is held to times or rates has the machine for itself; the others wa
 	failed=0; $(VENV)/python -m pytest -m alone || failed=$$?; \
 	    $(VENV)/python -m pytest -m 'not alone' -n 2 --dist loadfile || failed=$$?; exit $$failed
 endif
+
+e2e: helm  ## Test the chart with both Helms in the cluster that kubectl speaks to: NODE=address of NodePorts VALUES=more-values.yaml
+	E2E_NODE='$(NODE)' E2E_VALUES='$(VALUES)' GRPC_ENABLE_FORK_SUPPORT=false $(VENV)/python -m pytest tests/e2e -s $(ARGS)
 
 model: setup  ## Check the job protocol in every state it can reach, and each mistake; ARGS="twins" are words of names
 	PYTHONPATH=tests:services:protos/gen $(VENV)/python -m model $(ARGS)

@@ -9,6 +9,7 @@ stack.pid("jobs"), stack.log("jobs") a process id; everything the process wrote
 stack.start(2, jobs=2, gateways=2)   a second of these, too: "jobs-2", "gateway-2"; stack.exit_code("jobs-2") once it has ended
 stack.run_from(tree, "jobs-2")       the next start of that part is from another source tree
 stack.port("JOBS_PORT")              the port of a setting of deploy/local/ports.py
+stack.generators(), stack.vitals(), stack.rabbitmqctl("list_queues"), stack.log_files(): what tests/history wants to know
 stack.servers                        PostgreSQL, RabbitMQ and S3, to be broken
 stack.add_generator()                one more
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ports
+from history.evidence import Row
+from history.vitals import sample
 from part import Part, stop_together
 from services import ROOT, Services
 
@@ -47,8 +50,7 @@ class Stack:
         self.state = state
         self.servers = servers
         self.worker_token = secrets.token_hex(16)
-        chosen: defaultdict[str, int] = defaultdict(ports.any_free_port)
-        self.port = chosen.__getitem__
+        self._ports: defaultdict[str, int] = defaultdict(ports.any_free_port)
         self.services = Services(
             state,
             database_url=database_url,
@@ -118,7 +120,7 @@ class Stack:
 
     def port(self, setting: str) -> int:
         """The port of a setting such as JOBS_2_PORT."""
-        return self.port(setting)
+        return self._ports[setting]
 
     def pid(self, name: str) -> int | None:
         """The process id of a part that lives."""
@@ -132,6 +134,22 @@ class Stack:
         """The base URL of a part's /metrics, /livez and /readyz; name is jobs, gateway or generator-N."""
         setting = f"{name.upper().replace('-', '_')}_METRICS_PORT"
         return f"http://127.0.0.1:{self.port(setting)}"
+
+    def generators(self) -> int:
+        """How many generators run."""
+        return sum(self.pid(name) is not None for name in self.parts if name.startswith("generator-"))
+
+    def vitals(self) -> list[Row]:
+        """A sample of every part that runs."""
+        return sample({name: pid for name in list(self.parts) if (pid := self.pid(name)) is not None})
+
+    def rabbitmqctl(self, *arguments: str) -> str:
+        """What RabbitMQ's own tool says."""
+        return self.servers.rabbitmq.control(*arguments)
+
+    def log_files(self) -> list[Path]:
+        """The logs of all parts and of the servers."""
+        return [file for state in (self.state, self.servers.state) for file in sorted((state / "log").glob("*.log*"))]
 
     def create_key(self, tenant: str) -> str:
         """A new API key of a tenant."""

@@ -42,6 +42,9 @@ NOTICE_SECONDS = 0.5
 """How long a server that is to end goes on serving after it said so. gRPC cancels calls that are on their way while a server stops;
 clients that watch its health have turned to another one by then."""
 
+CONNECTION_AGE_SECONDS = 300
+"""How old a connection grows. Clients look names up again only when one ends; so that a new pod gets its share, none lives long."""
+
 DRAIN_SECONDS = 15.0
 """How long open calls may take to end after that: a service has to be gone within 20 s."""
 
@@ -147,13 +150,15 @@ async def serving_grpc(
     stopping: asyncio.Event,
     *,
     tls: ServerTls | None = None,
+    connection_age_seconds: int = CONNECTION_AGE_SECONDS,
     notice_seconds: float = NOTICE_SECONDS,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> AsyncIterator[None]:
     """Serves what `register` adds, under the full names `services`, while the context lasts and until `stopping` is set.
 
     Then it reports NOT_SERVING, serves for `notice_seconds` more, and gives open calls `drain_seconds`; several servers that share
-    `stopping` do so at the same time. Leaving the context sets it and waits. Raises StartupError where the address is taken.
+    `stopping` do so at the same time. Leaving the context sets it and waits. A connection ends after `connection_age_seconds`,
+    give or take a tenth. Raises StartupError where the address is taken.
     """
     server = grpc.aio.server(
         interceptors=[_Boundary(authenticate)],
@@ -166,8 +171,7 @@ async def serving_grpc(
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
             ("grpc.http2.max_ping_strikes", 0),
-            # Clients look names up again only when a connection ends; so that a new pod gets its share, none lives long.
-            ("grpc.max_connection_age_ms", 300_000),
+            ("grpc.max_connection_age_ms", connection_age_seconds * 1000),
             ("grpc.max_connection_age_grace_ms", 30_000),
         ],
     )

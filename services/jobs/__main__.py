@@ -104,6 +104,7 @@ async def serve(settings: Settings) -> int:
                 Keyring(database, open_to).authenticate,
                 life.stopping,
                 tls=settings.tls,
+                connection_age_seconds=settings.connection_age_seconds,
             )
         )
         await stack.enter_async_context(
@@ -114,6 +115,7 @@ async def serve(settings: Settings) -> int:
                 worker_authenticator(settings.worker_token.get_secret_value()),
                 life.stopping,
                 tls=settings.tls,
+                connection_age_seconds=settings.connection_age_seconds,
             )
         )
         stack.callback(watcher.stop)

@@ -34,6 +34,10 @@ def _upgrade(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
     connection.commit()
     try:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current is not None and current not in _known():
+            log.info("schema.newer", schema=current, code=schema_of_code())  # on the way back to an older version
+            return
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -44,7 +48,10 @@ def _upgrade(connection: Connection) -> None:
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Runs every migration that is missing. Raises StartupError where the database stays away for WAIT_SECONDS."""
+    """Runs every migration that is missing; a newer schema is left alone.
+
+    Raises StartupError where the database stays away for WAIT_SECONDS.
+    """
     await wait_for_database(engine)
     async with engine.connect() as connection:
         await connection.run_sync(_upgrade)
@@ -65,6 +72,11 @@ async def wait_for_database(engine: AsyncEngine) -> None:
         await asyncio.sleep(0.5)
 
 
+def _known() -> list[str]:
+    """The revisions of this code."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
 def schema_of_code() -> str:
     """The revision that this code migrates to."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -77,8 +89,7 @@ async def check_schema(engine: AsyncEngine) -> None:
     head = schema_of_code()
     async with engine.connect() as connection:
         current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-    known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-    if current is None or (current in known and current != head):
+    if current is None or (current in _known() and current != head):
         raise StartupError(
             f"the database's schema is at {current or 'nothing'}, older than {head}: run `python -m jobs migrate` first"
         )

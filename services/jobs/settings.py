@@ -83,6 +83,8 @@ class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one
     """How long an Idempotency-Key is remembered."""
     pool_size: int = Field(10, ge=2, le=100)
     """Connections to PostgreSQL."""
+    connection_age_seconds: int = Field(300, ge=10, le=86_400)
+    """How old a client's connection grows. Clients look for new pods when one ends, so each has its share about as soon."""
     time_scale: float = Field(1.0, ge=0.01, le=10)
     """Multiplies every time of the protocol. Leave it at 1, except in tests: a lost create has so much less time to be seen."""
 

@@ -17,8 +17,8 @@ from history.dead_letters import dead_letters
 from history.evidence import Evidence, Row
 from history.leaks import search
 from history.recorder import Recorder
-from history.vitals import sample, sample_database
-from stack import Stack
+from history.system import System
+from history.vitals import sample_database
 
 QUIET_SECONDS = 60.0
 """How long the bells that ring for finished jobs, and the leases of dead workers, may take to go away."""
@@ -27,11 +27,11 @@ MEDIA_READ = 20
 """How many outputs are read through the gateway, besides all of them from the bucket."""
 
 
-async def collect(stack: Stack, recorder: Recorder, quiet_seconds: float = QUIET_SECONDS) -> Evidence:
+async def collect(system: System, recorder: Recorder, quiet_seconds: float = QUIET_SECONDS) -> Evidence:
     """Waits until nothing moves any more, or that time is over, and reads everything."""
-    database = await asyncpg.connect(stack.services.database_url)
+    database = await asyncpg.connect(system.services.database_url)
     try:
-        await _until_quiet(stack, database, quiet_seconds)
+        await _until_quiet(system, database, quiet_seconds)
         await recorder.look_again()
         jobs = await _table(database, "SELECT * FROM jobs ORDER BY id")
         await _read_media(recorder, jobs)
@@ -43,41 +43,36 @@ async def collect(stack: Stack, recorder: Recorder, quiet_seconds: float = QUIET
             keys=await _table(
                 database, "SELECT k.*, t.name AS tenant FROM idempotency_keys k JOIN tenants t ON t.id = k.tenant_id"
             ),
-            ledger=await ledger(stack),
-            objects=await asyncio.to_thread(_objects, stack),
-            queues=await _queues(stack),
-            consumers=_generators(stack),
-            vitals=[*recorder.vitals, *sample(stack), await sample_database(database)],
+            ledger=await ledger(system),
+            objects=await asyncio.to_thread(_objects, system),
+            queues=await _queues(system),
+            consumers=system.generators(),
+            vitals=[*recorder.vitals, *system.vitals(), await sample_database(database)],
         )
         signing = await database.fetch("SELECT signing_secret FROM tenants")
     finally:
         await database.close()
     secrets = [*recorder.api_keys.values(), *[row["signing_secret"].hex() for row in signing]]
-    evidence.logs_read, evidence.leaks = await asyncio.to_thread(search, stack, evidence, secrets)
+    evidence.logs_read, evidence.leaks = await asyncio.to_thread(search, system, evidence, secrets)
     return evidence
 
 
-async def ledger(stack: Stack) -> Row:
+async def ledger(system: System) -> Row:
     """What the simulator counted."""
     async with httpx.AsyncClient(timeout=60) as http:
-        return (await http.get(f"{stack.simulator_url}/control/ledger")).raise_for_status().json()
+        return (await http.get(f"{system.simulator_url}/control/ledger")).raise_for_status().json()
 
 
-async def _until_quiet(stack: Stack, database: asyncpg.Connection, seconds: float) -> None:
+async def _until_quiet(system: System, database: asyncpg.Connection, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         open_jobs = await database.fetchval("SELECT count(*) FROM jobs WHERE finished_at IS NULL OR lease_worker IS NOT NULL")
-        live = [queue for queue in await _counts(stack) if not queue["name"].endswith(".dead")]
+        live = [queue for queue in await _counts(system) if not queue["name"].endswith(".dead")]
         waiting = sum(queue["ready"] + queue["unacked"] for queue in live)
         # A connection that was just broken comes back within ten seconds.
-        if open_jobs == waiting == 0 and sum(queue["consumers"] for queue in live) == _generators(stack):
+        if open_jobs == waiting == 0 and sum(queue["consumers"] for queue in live) == system.generators():
             return
         await asyncio.sleep(0.5)
-
-
-def _generators(stack: Stack) -> int:
-    """How many generators run."""
-    return sum(stack.pid(name) is not None for name in stack.parts if name.startswith("generator-"))
 
 
 async def _table(database: asyncpg.Connection, statement: str) -> list[Row]:
@@ -106,8 +101,8 @@ def _json(text: str) -> Any:
         return text
 
 
-def _objects(stack: Stack) -> list[Row]:
-    services = stack.services
+def _objects(system: System) -> list[Row]:
+    services = system.services
     client = Minio(
         endpoint=services.store.endpoint.removeprefix("http://"),
         access_key=services.store.access_key,
@@ -140,11 +135,11 @@ async def _read_media(recorder: Recorder, jobs: list[Row]) -> None:
             await recorder.media(job_id, output["index"])
 
 
-async def _counts(stack: Stack) -> list[Row]:
-    """The queues of the stack's virtual host with their counts."""
-    vhost = urlsplit(stack.services.amqp_url).path.removeprefix("/")
+async def _counts(system: System) -> list[Row]:
+    """The queues of the system's virtual host with their counts."""
+    vhost = urlsplit(system.services.amqp_url).path.removeprefix("/")
     columns = ("name", "messages_ready", "messages_unacknowledged", "consumers")
-    lines = await asyncio.to_thread(stack.servers.rabbitmq.control, "list_queues", "-p", vhost, "--no-table-headers", *columns)
+    lines = await asyncio.to_thread(system.rabbitmqctl, "list_queues", "-p", vhost, "--no-table-headers", *columns)
     rows = []
     for line in filter(None, lines.splitlines()):
         name, *counts = line.split("\t")
@@ -152,8 +147,8 @@ async def _counts(stack: Stack) -> list[Row]:
     return rows
 
 
-async def _queues(stack: Stack) -> list[Row]:
-    queues = await _counts(stack)
+async def _queues(system: System) -> list[Row]:
+    queues = await _counts(system)
     for queue in queues:
-        queue["bodies"] = await dead_letters(stack.services.amqp_url, queue["name"]) if queue["name"].endswith(".dead") else []
+        queue["bodies"] = await dead_letters(system.services.amqp_url, queue["name"]) if queue["name"].endswith(".dead") else []
     return queues

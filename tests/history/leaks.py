@@ -9,15 +9,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from history.evidence import Evidence, Row
-from stack import Stack
+from history.system import System
 
 SHORTEST_PROMPT = 8
 """Shorter prompts are not looked for: they are words that logs are full of."""
 
 
-def search(stack: Stack, evidence: Evidence, secrets: Iterable[str]) -> tuple[int, list[Row]]:
-    """Looks for the stack's secrets, these others, and the prompts of all jobs. Returns how many bytes were read, and the leaks."""
-    services = stack.services
+def search(system: System, evidence: Evidence, secrets: Iterable[str]) -> tuple[int, list[Row]]:
+    """Looks for the system's secrets, these others, and all prompts. Returns how many bytes were read, and the leaks."""
+    services = system.services
     known = {
         **{secret: "a tenant's secret" for secret in secrets},
         services.worker_token: "the workers' token",
@@ -29,7 +29,7 @@ def search(stack: Stack, evidence: Evidence, secrets: Iterable[str]) -> tuple[in
         "?token=": "the token of a webhook's URL",
         **{job["prompt"]: f"the prompt of {job['id']}" for job in evidence.jobs if len(job["prompt"]) >= SHORTEST_PROMPT},
     }
-    return find(known, [*_logs(stack.state), *_logs(stack.servers.state)], _bodies(evidence))
+    return find(known, system.log_files(), _bodies(evidence))
 
 
 def find(known: dict[str, str], files: list[Path], bodies: Iterable[tuple[str, bytes]]) -> tuple[int, list[Row]]:
@@ -71,10 +71,6 @@ def _leak(where: str, line: str, patterns: dict[str, str]) -> Row:
     for pattern in patterns:
         line = line.replace(pattern, "▒▒▒")
     return {"where": where, "what": what, "line": line[:500]}
-
-
-def _logs(state: Path) -> list[Path]:
-    return sorted((state / "log").glob("*.log*"))
 
 
 def _bodies(evidence: Evidence) -> Iterator[tuple[str, bytes]]:

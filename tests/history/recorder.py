@@ -11,9 +11,8 @@ from typing import Any
 import httpx
 
 from history.evidence import FINAL_STATUSES, Row
-from history.vitals import sample
+from history.system import System
 from history.watches import Watches
-from stack import Stack
 
 TENANT = "tests"
 
@@ -29,23 +28,23 @@ class NotFinished(AssertionError):
 class Recorder:
     """Posts jobs and follows them over REST, as the tenant `tests` or another one that a call names."""
 
-    def __init__(self, stack: Stack, give_up_after: float = 180, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, system: System, give_up_after: float = 180, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Takes a first sample of the processes' vitals; a create is repeated for `give_up_after` seconds.
 
         `transport` is another way to the gateway than the direct one.
         """
-        self.stack = stack
+        self.system = system
         self.told: list[Row] = []
-        self.vitals: list[Row] = sample(stack)
+        self.vitals: list[Row] = system.vitals()
         self.accepted: dict[str, Row] = {}
         """The create's row of each accepted job, by id."""
         self.final: dict[str, str] = {}
         """The status of each job that is known to be final."""
-        self.api_keys = {TENANT: stack.api_key}
-        self.watches = Watches(stack.jobs_address, self.told)
+        self.api_keys = {TENANT: system.api_key}
+        self.watches = Watches(system.jobs_address, self.told)
         self._give_up_after = give_up_after
         self._http = httpx.AsyncClient(
-            base_url=stack.gateway_url,
+            base_url=system.gateway_url,
             timeout=30,
             limits=httpx.Limits(max_connections=100, keepalive_expiry=5),
             transport=transport,
@@ -54,7 +53,7 @@ class Recorder:
     async def add_tenant(self, tenant: str) -> None:
         """Makes a key for the tenant; posts do so themselves, but not while PostgreSQL is away."""
         if tenant not in self.api_keys:
-            self.api_keys[tenant] = await asyncio.to_thread(self.stack.create_key, tenant)
+            self.api_keys[tenant] = await asyncio.to_thread(self.system.create_key, tenant)
 
     async def post(self, prompt: str, *, tenant: str = TENANT, key: str | None = None, **fields: Any) -> str:
         """Posts a job and returns its id: with an Idempotency-Key, and again after a 429, a 503, or a lost answer."""

@@ -1,21 +1,18 @@
 """How much of the machine each process holds, and of PostgreSQL all of them together."""
 
 import time
+from collections.abc import Mapping
 
 import asyncpg
 import psutil
 
 from history.evidence import Row
-from stack import Stack
 
 
-def sample(stack: Stack) -> list[Row]:
-    """One row for each part that runs: memory, descriptors and TCP connections."""
+def sample(pids: Mapping[str, int]) -> list[Row]:
+    """One row for each of these processes: memory, descriptors and TCP connections."""
     rows = []
-    for name in list(stack.parts):
-        pid = stack.pid(name)
-        if pid is None:
-            continue
+    for name, pid in pids.items():
         try:
             process = psutil.Process(pid)
             rows.append(

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 
+import asyncpg
 import pytest
 
 import ports
@@ -92,6 +93,21 @@ def test_who_waits_for_the_schema_goes_on_once_somebody_has_migrated(empty_postg
         assert waiting.poll() is None
         assert start("jobs", "migrate", **settings).returncode == 0
         assert waiting.wait(60) == 0
+    assert start("jobs", "wait-for-schema", "--seconds", "0", **settings).returncode == 0
+
+
+async def test_a_schema_newer_than_the_code_is_left_alone(empty_postgres_url):
+    """On the way back to an older version; what does not know the newer revision must not fail over it."""
+    settings = {"JOBS_DATABASE_URL": empty_postgres_url}
+    assert start("jobs", "migrate", **settings).returncode == 0
+    connection = await asyncpg.connect(empty_postgres_url)
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '9000'")
+        ended = start("jobs", "migrate", **settings)
+        assert (ended.returncode, "schema.newer" in ended.stderr) == (0, True), ended.stderr
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9000"
+    finally:
+        await connection.close()
     assert start("jobs", "wait-for-schema", "--seconds", "0", **settings).returncode == 0
 
 

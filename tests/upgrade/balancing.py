@@ -86,14 +86,15 @@ class Ingress(httpx.AsyncBaseTransport):
     turns out to be closed, and nothing else.
     """
 
-    def __init__(self, gateways: Rotation) -> None:
-        """Makes its connections when they are needed."""
+    def __init__(self, gateways: Rotation, host: str = "127.0.0.1") -> None:
+        """Makes its connections when they are needed; all gateways are reached at the one host."""
         self._gateways = gateways
+        self._host = host
         self._http = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=30))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends it. Raises httpx.TransportError where no answer came."""
-        url = str(request.url.copy_with(host="127.0.0.1", port=self._gateways.next_port()))
+        url = str(request.url.copy_with(host=self._host, port=self._gateways.next_port()))
         body = await request.aread() or None
         try:
             async with self._http.request(request.method, url, data=body, headers=request.headers.multi_items()) as answer:

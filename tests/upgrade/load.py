@@ -24,9 +24,10 @@ FOLLOWED = 50
 class Load:
     """The load of one experiment: what it sent, and what was answered."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """The recorder must give up at its first answer: a request that has to be sent again has failed."""
+    def __init__(self, recorder: Recorder, rate: int = RATE) -> None:
+        """The recorder must give up at its first answer: a request sent again has failed. `rate` is the requests of a second."""
         self._recorder = recorder
+        self._rate = rate
         self._told_before = len(recorder.told)
         self._ended = asyncio.Event()
         self._sent = 0
@@ -49,7 +50,9 @@ class Load:
         for kind in cycle(["create", *["read"] * (CREATES - 1)]):
             if self._ended.is_set():
                 break
-            await asyncio.sleep(began + self._sent / RATE - time.monotonic())  # also where it is late: others must have their turn
+            await asyncio.sleep(
+                began + self._sent / self._rate - time.monotonic()
+            )  # also where it is late: others must have their turn
             task = asyncio.create_task(self._create() if kind == "create" else self._read())
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -85,8 +88,8 @@ class Load:
     def check(self) -> None:
         """Fails where a request did, or where this machine could not carry the load: then nothing was shown."""
         self.check_answers()
-        assert self.rate > 0.95 * RATE, (
-            f"{self.rate:.0f} requests a second instead of {RATE}: this machine is too busy to tell (UPGRADE_REQUESTS_A_SECOND)"
+        assert self.rate > 0.95 * self._rate, (
+            f"{self.rate:.0f} requests a second, not {self._rate}: this machine is too busy to tell (UPGRADE_REQUESTS_A_SECOND)"
         )
 
     def summary(self) -> str:

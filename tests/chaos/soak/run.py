@@ -15,7 +15,7 @@ from chaos.soak.system import Soaked
 from history.collect import collect
 from history.evidence import Evidence
 from history.recorder import Recorder
-from history.vitals import sample, sample_database
+from history.vitals import sample_database
 
 PROGRESS_SECONDS = 10.0
 SAMPLE_SECONDS = 10.0
@@ -49,7 +49,7 @@ async def soak(system: Soaked, say: Callable[[str], None]) -> Run:
             await recorder.add_tenant(tenant)
         await recorder.post_many([f"a warm fox, number {number}" for number in range(WARM_UP)], parameters={"megapixels": "0.25"})
         await recorder.all_finished(120)
-        recorder.vitals[:] = sample(system.stack)
+        recorder.vitals[:] = system.stack.vitals()
         storm, load, problems = Storm(system), Load(recorder, settings), []
         watching = asyncio.create_task(_watch(system, storm, recorder, load, problems, say))
         await asyncio.gather(storm.rage(settings.seconds), load.run(settings.seconds))
@@ -79,7 +79,7 @@ async def _watch(
     began = time.monotonic()
     while True:
         await asyncio.sleep(min(PROGRESS_SECONDS, SAMPLE_SECONDS))
-        recorder.vitals += await asyncio.to_thread(sample, system.stack)
+        recorder.vitals += await asyncio.to_thread(system.stack.vitals)
         await _sample_sessions(system, recorder)
         broken = {name for one in storm.active for name in one.fault.occupies}
         for name, part in system.stack.parts.items():

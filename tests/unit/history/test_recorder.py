@@ -37,7 +37,7 @@ def gateway():
 
 @pytest_asyncio.fixture
 async def recorder(gateway):
-    stack = SimpleNamespace(parts={}, api_key="mg_key", gateway_url="http://gateway", jobs_address="127.0.0.1:1")
+    stack = SimpleNamespace(vitals=list, api_key="mg_key", gateway_url="http://gateway", jobs_address="127.0.0.1:1")
     recorder = Recorder(stack, give_up_after=2)
     await recorder._http.aclose()
     recorder._http = httpx.AsyncClient(base_url="http://gateway", transport=httpx.MockTransport(gateway))

@@ -1,0 +1,55 @@
+"""Releases in namespaces of their own, and a client that remembers everything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import Namespace
+from e2e.release import Release
+from history.checker import check
+from history.collect import collect
+from history.recorder import Recorder
+from upgrade.balancing import Ingress, Rotation
+
+
+@pytest.fixture(scope="session")
+def new_release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], Release]]:
+    """Makes releases that are not installed yet, each in an empty namespace, which goes at the end if the tests passed."""
+    made: list[Release] = []
+
+    def make(name: str, major: int) -> Release:
+        release = Release(Namespace(f"mediagen-e2e-{name}"), major, Path(tmp_path_factory.mktemp(name)))
+        made.append(release)
+        return release
+
+    yield make
+    for release in made:
+        release.namespace.delete()
+
+
+@asynccontextmanager
+async def recording(release: Release) -> AsyncIterator[Recorder]:
+    """A client with the connections of an ingress that gives up at its first answer: what has to be sent again has failed."""
+    host, _, port = release.gateway_url.removeprefix("http://").rpartition(":")
+    recorder = Recorder(release, give_up_after=0, transport=Ingress(Rotation([("gateway", int(port))]), host))
+    try:
+        yield recorder
+    finally:
+        await recorder.aclose()
+
+
+async def judge(release: Release, recorder: Recorder, seconds: float = 120) -> None:
+    """Waits for the end of all jobs, and fails where a promise was not kept."""
+    await recorder.all_finished(seconds)
+    evidence = await collect(release, recorder)
+    violations = check(evidence)
+    creates = len(evidence.ledger["predictions"])
+    print(f"{len(evidence.jobs)} jobs, {creates} predictions, {len(violations)} violations", flush=True)
+    assert not violations, "\n".join(map(str, violations))
+
+
+off_the_loop = asyncio.to_thread
+"""kubectl and Helm take seconds, in which the load has to go on."""

@@ -1,0 +1,58 @@
+"""KEDA: as many generators as jobs wait and run, down to none, and no running job is disturbed."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from e2e.cluster import MAJORS, run
+from e2e.conftest import judge, off_the_loop, recording
+from e2e.release import Release
+from waiting import until
+
+pytestmark = pytest.mark.timeout(1200)
+
+MOST = 4
+PREDICT_SECONDS = 20
+"""So long that generators are added and removed while predictions run."""
+
+
+async def test_generators_come_with_the_jobs_and_go_with_them(new_release: Callable[[str, int], Release]) -> None:
+    assert "keda.sh" in run("kubectl", "api-versions"), "this cluster has no KEDA: https://keda.sh/docs/latest/deploy"
+    release = new_release("keda", max(MAJORS))
+    keda = {
+        "enabled": True,
+        "minReplicas": 0,
+        "maxReplicas": MOST,
+        "jobsPerReplica": 10,
+        "pollingInterval": 2,
+        "cooldownPeriod": 5,
+        "scaleDownStabilizationSeconds": 5,
+    }
+    config = {"simulator": {"config": {"predictSeconds": PREDICT_SECONDS}}}
+    await off_the_loop(lambda: release.install(generator={"keda": keda, "config": {"slots": 10}}, **config))
+    seen: list[int] = []
+
+    async def generators() -> int:
+        count = await off_the_loop(release.replicas, "generator")
+        if seen[-1:] != [count]:
+            seen.append(count)
+            print(f"{count} generators", flush=True)
+        return count
+
+    async with recording(release) as recorder:
+        await until(lambda: _is(generators, 0), 120, what="no generator in a quiet hour")
+        ids = await recorder.post_many([f"picture {number}" for number in range(40)])
+        await until(lambda: _is(generators, MOST), 180, what=f"{MOST} generators")
+        following = asyncio.create_task(recorder.all_finished(240))
+        await until(lambda: _is(generators, 0), 300, what="no generator once all is done")
+        await following
+        assert [recorder.final[job_id] for job_id in ids] == ["completed"] * len(ids)
+        assert seen[0] == 0 and seen[-1] == 0 and max(seen) == MOST, seen
+        await judge(release, recorder)  # one prediction for each job
+    await off_the_loop(release.uninstall)
+    assert not release.namespace.left()
+
+
+async def _is(count: Callable[[], object], wanted: int) -> bool:
+    return await count() == wanted  # type: ignore[misc]
