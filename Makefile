@@ -66,7 +66,7 @@ else  # what is held to times or rates has the machine for itself; the others wa
 endif
 
 e2e: helm  ## Test the chart with both Helms in the cluster that kubectl speaks to: NODE=address of NodePorts VALUES=more-values.yaml
-	E2E_NODE='$(NODE)' E2E_VALUES='$(VALUES)' GRPC_ENABLE_FORK_SUPPORT=false $(VENV)/python -m pytest tests/e2e -s $(ARGS)
+	E2E_NODE='$(NODE)' E2E_VALUES='$(VALUES)' $(VENV)/python -m pytest tests/e2e -s $(ARGS)
 
 model: setup  ## Check the job protocol in every state it can reach, and each mistake; ARGS="twins" are words of names
 	PYTHONPATH=tests:services:protos/gen $(VENV)/python -m model $(ARGS)

@@ -3,7 +3,13 @@
 A test that asks for none of them starts nothing: tests/unit needs no server.
 """
 
+import os
 import signal
+
+# A loop starts programs by fork(), and gRPC's handlers for forks crash some of these children before they are another program. No
+# child here goes on with gRPC. It has to be said before gRPC is first used.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
