@@ -36,7 +36,7 @@ GUARDED = "MG"
 
 _wait_seconds = Histogram(
     "mediagen_db_pool_wait_seconds",
-    "Seconds that a statement waited for a connection.",
+    "Seconds that a statement waited for a connection, in vain too.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 _statement_seconds = Histogram(
@@ -111,12 +111,10 @@ class Database:
 
     async def _fetch(self, sql: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
         for attempt in range(5):
-            asked = time.perf_counter()
             try:
-                async with self.engine.connect() as connection:
+                async with self._connection() as connection:
                     raw: Any = (await connection.get_raw_connection()).driver_connection
                     began = time.perf_counter()
-                    _wait_seconds.observe(began - asked)
                     try:
                         rows: list[asyncpg.Record] = await raw.fetch(sql, *arguments)
                         _statement_seconds.observe(time.perf_counter() - began)
@@ -145,7 +143,7 @@ class Database:
     async def connected(self) -> AsyncIterator[AsyncConnection]:
         """A connection for SQLAlchemy's own statements. Raises AppError UNAVAILABLE where the database is away."""
         try:
-            async with self.engine.connect() as connection:
+            async with self._connection() as connection:
                 try:
                     yield connection
                 except DBAPIError as error:
@@ -158,6 +156,19 @@ class Database:
             if error.connection_invalidated or _sqlstate(error).startswith((*DISCONNECTS, *OVERLOADS)):
                 raise _away() from error
             raise
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool, and the wait for it on record: where all are taken for long, most of those who wait give up."""
+        asked = time.perf_counter()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self.engine.connect())
+            except PoolTimeout:
+                _wait_seconds.observe(time.perf_counter() - asked)
+                raise
+            _wait_seconds.observe(time.perf_counter() - asked)
+            yield connection
 
     async def _lost(self, connection: AsyncConnection) -> AppError:
         """Drops the connection, and all that were made before now: whatever ended this one has ended them, too.

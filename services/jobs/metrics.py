@@ -29,6 +29,12 @@ CODES = frozenset(
 )
 """Every error_code that a job may fail with; one of a newer generator is `other`."""
 
+REPORTS = (
+    *("intend", "created", "lost", "reject", "rate_limit", "not_sent", "account", "found", "empty", "unreadable"),
+    *("complete", "retry", "fail", "aborted", "canceled", "release"),
+)
+"""Every verb that a generator reports with: each report may come too late."""
+
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 256)
 
 accepted = Counter("mediagen_jobs_accepted_total", "Jobs that were accepted.")
@@ -69,7 +75,7 @@ def _expect() -> None:
     """Lets what is looked at before it happens begin with 0: a rate of what is absent is absent, and no alert."""
     for row in TRANSITIONS:
         _transition(row.verb, row.source.value, row.target.value)
-    for verb in ("intend", "created", "lost", "complete"):
+    for verb in REPORTS:
         for result in ("ok", "stale"):
             report(verb, result)
     report("created", "orphan")

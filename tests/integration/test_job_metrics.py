@@ -1,11 +1,16 @@
-"""What is counted of jobs: each change once, when it is committed, and under labels that stay few."""
+"""What is counted of jobs: each change once, when it is committed, and under labels that stay few. And what statements wait for."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
+from chassis.errors import AppError
 from driver import driving
+from jobs.database import Database
 from jobs.states import State
 
 
@@ -85,3 +90,32 @@ async def test_a_failure_is_counted_by_its_code_where_that_is_known(driver, code
     since = Since()
     await driver.apply(job_id, "fail", code=code)
     assert since("jobs_failed_total", error_code=shown) == since("jobs_finished_total", status="failed") == 1
+
+
+@asynccontextmanager
+async def closing(database: Database) -> AsyncIterator[Database]:
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def test_each_wait_for_a_connection_is_counted_however_it_ends(postgres_url, monkeypatch):
+    async with closing(Database(postgres_url, pool_size=1)) as database:
+        monkeypatch.setattr(database.engine.sync_engine.pool, "_timeout", 0.3)
+
+        async def through_sqlalchemy() -> None:
+            async with database.connected() as connection:
+                await connection.execute(text("SELECT 1"))
+
+        for ask in (lambda: database.fetch("SELECT 1"), through_sqlalchemy):
+            since = Since()
+            await ask()
+            assert (since("db_pool_wait_seconds_count"), since("db_pool_wait_seconds_bucket", le=0.25)) == (1, 1)
+        async with database.connected():
+            for ask in (lambda: database.fetch("SELECT 1"), through_sqlalchemy):
+                since = Since()
+                with pytest.raises(AppError):
+                    await ask()
+                assert (since("db_pool_wait_seconds_count"), since("db_pool_wait_seconds_bucket", le=0.25)) == (1, 0)
+                assert since("db_pool_wait_seconds_sum") >= 0.25

@@ -2,7 +2,7 @@
 
 import re
 
-from jobs import metrics
+from jobs import metrics, reports
 from services import ROOT
 
 
@@ -27,3 +27,13 @@ def test_every_error_code_that_a_job_can_fail_with_has_a_series_of_its_own():
     codes |= {"model_error", "model_forbidden"}
     assert len(codes) > 20
     assert codes - {"canceled"} <= metrics.CODES
+
+
+def test_every_verb_that_generators_report_with_has_its_series_of_stale_reports():
+    written = (ROOT / "services" / "jobs" / "reports.py").read_text()
+    verbs = set(re.findall(r'_report\(\s*one,\s*worker,\s*"(\w+)"', written))
+    for kinds in (reports.REFUSALS, reports.FAILURES, reports.LOOKUPS):
+        verbs |= set(kinds.values())
+    assert verbs == set(metrics.REPORTS)
+    stale = {(sample.labels["verb"], sample.labels["result"]) for family in metrics._reports.collect() for sample in family.samples}
+    assert {(verb, "stale") for verb in verbs} <= stale
