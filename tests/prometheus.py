@@ -1,31 +1,60 @@
 """A real Prometheus, of the distribution, that scrapes a running system every second and evaluates the chart's rules."""
 
+import os
 import re
 import shutil
-from collections.abc import Sequence
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
 
+import packages
 import ports
 import probes
+import processes
 from part import Part
+from rabbitmq import RabbitMQ
 from stack import Stack
 
 LABELS = {"namespace": "media", "release": "demo"}
-"""What the chart's monitors add."""
+"""What the chart's monitors add, beside the labels of the pod."""
+
+
+def enable_metrics(rabbitmq: RabbitMQ) -> str:
+    """Has RabbitMQ tell its own metrics, as host:port."""
+    if "rabbitmq_prometheus" in (rabbitmq.home / "enabled_plugins").read_text():
+        _plugins(rabbitmq, "disable")  # another test's: the port is taken from the settings when it starts
+    port = ports.any_free_port()
+    rabbitmq.control("eval", f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}]).')
+    _plugins(rabbitmq, "enable")
+    return f"127.0.0.1:{port}"
+
+
+def _plugins(rabbitmq: RabbitMQ, verb: str) -> None:
+    subprocess.run(
+        [str(packages.RABBITMQ_SERVER.with_name("rabbitmq-plugins")), "-q", verb, "rabbitmq_prometheus"],
+        env={**os.environ, **rabbitmq.environment},
+        cwd="/",
+        capture_output=True,
+        check=True,
+    )
 
 
 class Prometheus(Part):
     """One server, which ends with the session's other processes; `query` asks it."""
 
-    def __init__(self, stack: Stack, rules: Sequence[Path], others: dict[str, str]) -> None:
-        """Scrapes the services of `stack`, and `others`: name of the job to host:port."""
+    def __init__(
+        self, stack: Stack, rules: Sequence[Path], others: dict[str, str], intervals: Mapping[str, str] | None = None
+    ) -> None:
+        """Scrapes the services of `stack`, and `others`: name of the job to host:port. `intervals` are those that are no second."""
         self.home = stack.state / "prometheus"
         self.port = ports.any_free_port()
         self._rules = rules
+        self._intervals = intervals or {}
         self._targets = {
             **{part: stack.metrics_url(part).removeprefix("http://") for part in stack.parts if part != "simulator"},
             **others,
@@ -48,8 +77,28 @@ class Prometheus(Part):
         self.home.mkdir(parents=True, exist_ok=True)
         for path in self._rules:
             (self.home / path.name).write_text(re.sub(r"(?m)^    interval: .*$", "    interval: 1s", path.read_text()))
+        self._configure()
+
+    def labels(self, name: str) -> dict[str, str]:
+        """What is added to the series of a target."""
+        job = re.sub(r"-\d+$", "", name)
+        return {**LABELS, "job": job, "pod": name, "container": job, "endpoint": "metrics"}
+
+    def lose(self, name: str) -> None:
+        """Lets it find a target no longer, as where the pod is gone."""
+        del self._targets[name]
+        self._configure()
+        if (pid := self.pid()) is not None:
+            processes.send(pid, signal.SIGHUP)
+
+    def _configure(self) -> None:
         scrapes = [
-            {"job_name": name, "static_configs": [{"targets": [target], "labels": {**LABELS, "job": re.sub(r"-\d+$", "", name)}}]}
+            {
+                "job_name": name,
+                "scrape_interval": self._intervals.get(name, "1s"),
+                "scrape_timeout": self._intervals.get(name, "1s"),
+                "static_configs": [{"targets": [target], "labels": self.labels(name)}],
+            }
             for name, target in self._targets.items()
         ]
         settings = {

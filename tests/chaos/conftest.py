@@ -1,15 +1,13 @@
 """Systems with a proxy on each link, and the recoveries that were measured on them."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
-from chaos.experiment import FAST, Experiment
-from chaos.links import Links
+from chaos.experiment import Experiment, begin
 from servers import Servers
-from stack import Stack
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -45,18 +43,8 @@ async def start(
     """
     async with AsyncExitStack() as kept:
 
-        def begin(generators: int = 2, database_url: str = "", **settings: str) -> Experiment:
-            database_url = database_url or kept.enter_context(servers.database(servers.template))
-            amqp_url, bucket = kept.enter_context(servers.vhost()), servers.bucket()
-            links = kept.enter_context(closing(Links(database_url, amqp_url, bucket.endpoint)))
-            state = servers.state / f"stack-{len(list(servers.state.glob('stack-*'))) + 1}-{request.node.name[:40]}"
-            stack = Stack(state, servers, database_url, amqp_url, bucket, {**links.settings(), **FAST, **settings})
-            links.stack = stack
-            kept.callback(stack.stop)
-            kept.callback(links.heal)
-            stack.start(generators)
-            experiment = Experiment(stack, links, note)
-            kept.push_async_callback(experiment.recorder.aclose)
-            return experiment
+        def start_one(generators: int = 2, database_url: str = "", **settings: str) -> Experiment:
+            named = request.node.name
+            return begin(kept, servers, named, note, generators=generators, database_url=database_url, **settings)
 
-        yield begin
+        yield start_one

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from history.checker import check
 from history.collect import collect, ledger
 from history.evidence import Evidence
 from history.recorder import Recorder
+from servers import Servers
 from stack import Stack
 from waiting import until
 
@@ -101,3 +103,31 @@ class Experiment:
         others = [job["id"] for job in evidence.jobs if job["state"] != "succeeded"]
         assert not others, f"not completed: {others}"
         assert evidence.ledger["creates"] == len(evidence.jobs), f"{len(evidence.jobs)} jobs, {evidence.ledger['creates']} creates"
+
+
+def begin(
+    kept: AsyncExitStack,
+    servers: Servers,
+    name: str,
+    note: Callable[[str, float], None],
+    *,
+    generators: int = 2,
+    database_url: str = "",
+    **settings: str,
+) -> Experiment:
+    """Starts a system, which ends with `kept`, and returns the experiment on it. The database is a fresh one, unless one is given.
+
+    `name` is in the name of the folder of its logs.
+    """
+    database_url = database_url or kept.enter_context(servers.database(servers.template))
+    amqp_url, bucket = kept.enter_context(servers.vhost()), servers.bucket()
+    links = kept.enter_context(closing(Links(database_url, amqp_url, bucket.endpoint)))
+    state = servers.state / f"stack-{len(list(servers.state.glob('stack-*'))) + 1}-{name[:40]}"
+    stack = Stack(state, servers, database_url, amqp_url, bucket, {**links.settings(), **FAST, **settings})
+    links.stack = stack
+    kept.callback(stack.stop)
+    kept.callback(links.heal)
+    stack.start(generators)
+    experiment = Experiment(stack, links, note)
+    kept.push_async_callback(experiment.recorder.aclose)
+    return experiment

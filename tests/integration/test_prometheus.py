@@ -2,20 +2,16 @@
 
 import asyncio
 import math
-import os
 import re
-import subprocess
 from collections.abc import Callable
 
 import pytest
 
-import packages
-import ports
 from client import Client
 from monitoring.metrics import OTHERS, selectors
 from monitoring.rule_files import FILES, RULES
 from monitoring.test_dashboards import QUERIES
-from prometheus import Prometheus
+from prometheus import Prometheus, enable_metrics
 from rabbitmq import RabbitMQ
 from signing import SECRET
 from stack import Stack
@@ -28,20 +24,6 @@ AWAY = ("kube-state-metrics", "kubelet (cAdvisor)", "cert-manager")
 
 NOTHING_YET = {'mediagen_s3_requests_total{code=~"5..|403|none"}'}
 """What nobody counts before it happens; the alert compares it with all requests."""
-
-
-def enable_metrics(rabbitmq: RabbitMQ) -> str:
-    """Has RabbitMQ tell its own metrics, as host:port."""
-    port = ports.any_free_port()
-    rabbitmq.control("eval", f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}]).')
-    subprocess.run(
-        [str(packages.RABBITMQ_SERVER.with_name("rabbitmq-plugins")), "-q", "enable", "rabbitmq_prometheus"],
-        env={**os.environ, **rabbitmq.environment},
-        cwd="/",
-        capture_output=True,
-        check=True,
-    )
-    return f"127.0.0.1:{port}"
 
 
 async def load(client: Client) -> None:

@@ -1,0 +1,1 @@
+"""Every alert of the chart, made to fire by what it warns of."""
