@@ -81,24 +81,21 @@ class Watched:
         return self.experiment.links
 
     async def fire(self, alerts: Iterable[str]) -> None:
-        """Waits until all of these fire, each with all that its text needs."""
-        wanted = set(alerts)
+        """Waits until each of these has fired, with all that its text needs; not all of them have to at once."""
+        missing = set(alerts)
 
-        async def missing() -> set[str]:
-            return wanted - (await self.watch.firing()).keys()
-
-        async def all_fire() -> bool:
-            return not await missing()
+        async def all_fired() -> bool:
+            firing = await self.watch.firing()
+            for name in missing & firing.keys():
+                for instance in firing[name]:
+                    assert_complete(name, instance)
+            missing.difference_update(firing)
+            return not missing
 
         try:
-            await until(all_fire, FIRES_WITHIN)
-        except AssertionError:
-            left = await missing()
-            raise AssertionError(f"not within {FIRES_WITHIN:g} s: {sorted(left)}; {await self._values(left)}") from None
-        firing = await self.watch.firing()
-        for name in wanted & firing.keys():
-            for instance in firing[name]:
-                assert_complete(name, instance)
+            await until(all_fired, FIRES_WITHIN)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {sorted(missing)} did not fire; {await self._values(missing)}") from None
 
     async def quiet(self, alerts: Iterable[str]) -> None:
         """Waits until none of these fires."""

@@ -41,6 +41,7 @@ async def the_account_has_no_credit(system: Watched) -> AsyncIterator[None]:
     async with system.faults(refused("insufficient_credit")):
         await system.experiment.post(4, "unpaid")
         yield
+    await end_pause(system)
 
 
 @causes("MediagenReplicateAuthFailing critical")
@@ -49,6 +50,7 @@ async def the_token_is_revoked(system: Watched) -> AsyncIterator[None]:
     async with system.faults(refused("unauthenticated"), read("unauthenticated", "other")):
         await system.experiment.post(2, "with a token that is revoked")
         yield
+    await end_pause(system)
 
 
 @causes("MediagenReplicateRateLimited warning", "MediagenReplicateErrors warning", "MediagenOutcomeUnknown warning")
@@ -116,6 +118,12 @@ async def generators_die_and_the_gateway_is_taken_away(system: Watched) -> Async
             system.stack.parts[name].start()
         for name in (*GENERATORS, "gateway"):
             await asyncio.to_thread(system.stack.parts[name].wait)
+
+
+async def end_pause(system: Watched) -> None:
+    """The lane tries creates again now: each pause is twice as long as the one before, and what comes next needs no waiting."""
+    async with system.database() as database:
+        await database.execute("UPDATE lanes SET paused_until = NULL, pauses = 0")
 
 
 async def frozen(system: Watched, kept: AsyncExitStack, number: int, failpoint: str) -> None:
