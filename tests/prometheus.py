@@ -1,9 +1,9 @@
 """A real Prometheus, of the distribution, that scrapes a running system every second and evaluates the chart's rules."""
 
+import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ import yaml
 import packages
 import ports
 import probes
-import processes
 from part import Part
 from rabbitmq import RabbitMQ
 from stack import Stack
@@ -86,20 +85,19 @@ class Prometheus(Part):
 
     def lose(self, name: str) -> None:
         """Lets it find a target no longer, as where the pod is gone."""
-        del self._targets[name]
-        self._configure()
-        if (pid := self.pid()) is not None:
-            processes.send(pid, signal.SIGHUP)
+        self._write_targets(name, [])
 
     def _configure(self) -> None:
+        for name, target in self._targets.items():
+            self._write_targets(name, [{"targets": [target], "labels": self.labels(name)}])
         scrapes = [
             {
                 "job_name": name,
                 "scrape_interval": self._intervals.get(name, "1s"),
                 "scrape_timeout": self._intervals.get(name, "1s"),
-                "static_configs": [{"targets": [target], "labels": self.labels(name)}],
+                "file_sd_configs": [{"files": [str(self._targets_file(name))], "refresh_interval": "1s"}],
             }
-            for name, target in self._targets.items()
+            for name in self._targets
         ]
         settings = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
@@ -107,6 +105,17 @@ class Prometheus(Part):
             "scrape_configs": scrapes,
         }
         (self.home / "prometheus.yml").write_text(yaml.safe_dump(settings))
+
+    def _targets_file(self, name: str) -> Path:
+        return self.home / "targets" / f"{name}.json"
+
+    def _write_targets(self, name: str, groups: list[dict[str, Any]]) -> None:
+        """Discovery, as a cluster's: of a series whose target is not found any more Prometheus knows at once that it has ended."""
+        file = self._targets_file(name)
+        file.parent.mkdir(exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(groups))
+        fresh.replace(file)
 
     async def query(self, expr: str) -> list[dict[str, Any]]:
         """The series that an expression has now; raises what Prometheus says of a wrong one."""

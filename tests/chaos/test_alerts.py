@@ -36,10 +36,14 @@ STAGES: dict[str, tuple[Cause, ...]] = {
     "replicate falters": (
         by_work.replicate_falters,
         by_work.a_prediction_does_not_end,
-        by_dependencies.a_trigger_lowers_an_epoch,
-        by_dependencies.a_transaction_is_left_open,
+        by_dependencies.a_transaction_is_left_open,  # no DDL beside it: it would wait for the transaction, and all others for it
     ),
-    "much is done in vain": (by_work.outputs_are_gone, by_work.predictions_are_aborted, by_dependencies.rabbitmq_is_far_away),
+    "much is done in vain": (
+        by_work.outputs_are_gone,
+        by_work.predictions_are_aborted,
+        by_dependencies.rabbitmq_is_far_away,
+        by_dependencies.a_trigger_lowers_an_epoch,
+    ),
     "generators freeze": (
         by_work.a_generator_freezes_before_it_tells_of_a_prediction,
         by_work.a_generator_freezes_before_it_tells_of_an_end,

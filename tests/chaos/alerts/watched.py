@@ -99,14 +99,15 @@ class Watched:
 
     async def quiet(self, alerts: Iterable[str]) -> None:
         """Waits until none of these fires."""
+        wanted = set(alerts)
 
         async def none_fires() -> bool:
-            return not set(alerts) & (await self.watch.firing()).keys()
+            return not wanted & (await self.watch.firing()).keys()
 
         try:
             await until(none_fires, QUIET_WITHIN)
         except AssertionError:
-            raise AssertionError(f"after {QUIET_WITHIN:g} s these fire still: {await self.watch.firing()}") from None
+            raise AssertionError(f"after {QUIET_WITHIN:g} s there is still {await self.watch.firing()}") from None
 
     async def _values(self, alerts: Iterable[str]) -> dict[str, Any]:
         """What the expressions of alerts show now, without what they compare with."""
