@@ -1,5 +1,6 @@
 """A release of the chart, as the history checker wants a running system."""
 
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Release:
         deadline = time.monotonic() + 180
         while True:
             try:
-                run("kubectl", "create", "--raw", path, "--filename=-", stdin=yaml.safe_dump(eviction))
+                run("kubectl", "create", "--raw", path, "--filename=-", stdin=json.dumps(eviction))
                 break
             except FAILURES as refused:
                 if "disruption budget" not in str(refused) or time.monotonic() > deadline:
