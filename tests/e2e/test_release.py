@@ -76,7 +76,7 @@ async def test_helm_test_passes(release: Release) -> None:
 
 
 async def test_generators_scale_from_1_to_4_to_2_under_load_and_the_work_with_them(release: Release, recorder: Recorder) -> None:
-    """More predictions live at once the more generators there are, up to all their slots; nothing is made twice when two generators leave."""
+    """More predictions live at once the more generators there are; nothing is made twice when two generators leave."""
     most = await predictions_at_once(release, recorder, "one generator", 1)
     assert most == SLOTS
     await off_the_loop(release.scale, "generator", 4)
