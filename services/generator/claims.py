@@ -66,7 +66,8 @@ class Claims:
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
-                    grants = await self._claim(job_ids, self._worker.free)
+                    # No more slots than are named: jobs refuses a claim for above a thousand.
+                    grants = await self._claim(job_ids, min(self._worker.free, len(job_ids)))
                     failpoint("generator.claim.granted")
                     self._worker.take(grants)
         except grpc.aio.AioRpcError as error:

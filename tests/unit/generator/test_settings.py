@@ -56,6 +56,7 @@ def test_webhooks_come_over_https_or_from_this_machine(monkeypatch: pytest.Monke
         ({"webhook_url": "https://someone:hush@example.com"}, "GENERATOR_WEBHOOK_URL"),
         ({"webhook_url": "mediagen.example.com"}, "GENERATOR_WEBHOOK_URL"),
         ({"slots": "0"}, "GENERATOR_SLOTS"),
+        ({"slots": "5001"}, "GENERATOR_SLOTS"),
         ({"output_hosts": "https://replicate.delivery"}, "GENERATOR_OUTPUT_HOSTS"),
         ({"s3_endpoint": "127.0.0.1:9000"}, "GENERATOR_S3_ENDPOINT"),
         ({"s3_bucket": "Not_A_Bucket"}, "GENERATOR_S3_BUCKET"),

@@ -169,7 +169,7 @@ async def test_one_claim_asks_for_no_more_than_fits_into_its_answer() -> None:
     async with bench() as on:
         be_patient(on)
         on.jobs.due = [grant(job_id=f"due-{number}") for number in range(120)]
-        office = Office(on, slots=500)
+        office = Office(on, slots=5000)
         await until(lambda: len(office.begun) == 120, 0.8 * PATIENT)  # as many as were asked for: the next claim is at once
         assert [claim.slots for claim in on.jobs.claims][:2] == [JOBS_AT_ONCE, JOBS_AT_ONCE]
         on.jobs.claims.clear()
@@ -177,6 +177,7 @@ async def test_one_claim_asks_for_no_more_than_fits_into_its_answer() -> None:
             await office.ring(*(f"job-{message}-{number}" for number in range(20)))
         await until(lambda: sum(len(claim.job_ids) for claim in on.jobs.claims) == 320)
         assert max(len(claim.job_ids) for claim in on.jobs.claims) == JOBS_AT_ONCE
+        assert all(claim.slots == len(claim.job_ids) for claim in on.jobs.claims)  # jobs refuses more than 1000
         office.claiming.cancel()
         await asyncio.gather(office.claiming, return_exceptions=True)
 
