@@ -57,16 +57,17 @@ class Bucket:
 class Servers:
     """The servers of one session; each is started when it is first asked for."""
 
-    def __init__(self, state: Path) -> None:
-        """`state` is the session's own folder."""
+    def __init__(self, state: Path, *, durable: bool = False) -> None:
+        """`state` is the session's own folder. Where speed is measured PostgreSQL is `durable`; other tests lose no power."""
         self.state = state
+        self._durable = durable
         self._password = secrets.token_hex(12)
         self._started: list[Part] = []
 
     @cached_property
     def postgresql(self) -> PostgreSQL:
         """PostgreSQL, empty."""
-        return self._run(PostgreSQL(self.state, ports.any_free_port(), self._password, durable=False))
+        return self._run(PostgreSQL(self.state, ports.any_free_port(), self._password, durable=self._durable))
 
     @cached_property
     def rabbitmq(self) -> RabbitMQ:
@@ -165,14 +166,14 @@ class Servers:
             part.wait()
 
 
-def new_session() -> Servers:
+def new_session(*, durable: bool = False) -> Servers:
     """The servers of this session, after the remains of killed sessions were cleared away."""
     SESSIONS.mkdir(parents=True, exist_ok=True)
     own = SESSIONS / str(os.getpid())
     for folder in SESSIONS.iterdir():
         if folder == own or not processes.is_alive(int(folder.name)):
             _end_session(folder)
-    return Servers(own)
+    return Servers(own, durable=durable)
 
 
 def _end_session(state: Path) -> None:
