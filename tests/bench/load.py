@@ -11,7 +11,6 @@ import os
 import random
 import sys
 import time
-from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -52,9 +51,9 @@ class Load:
 class Seen:
     """What a generator saw."""
 
-    latencies: array[float] = field(default_factory=lambda: array("d"))
+    latencies: list[float] = field(default_factory=list)
     """Seconds of each answer within the time, from when the request was due."""
-    late: array[float] = field(default_factory=lambda: array("d"))
+    late: list[float] = field(default_factory=list)
     """How many seconds after it was due each request was sent: the generator's own slowness."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Of all answers, the warm-up's included."""

@@ -116,9 +116,8 @@ def verdicts(book: Book, in_flight: int, waiting: int, few: int) -> Iterator[Ver
         yield Verdict("h", "CPU s for a GB", ours.parts("cpu")["copy"], 1, 0.75, at_most=True, foreign=ours.median("foreign"))
     yield plain("h", "MiB for each copy", ours, "MiB each", 2, 2)
 
-    yield at_most(
-        "i", "CPU for 1,000, of the first design's", completed, line("b", "64 clients, one key", SEED), "cpu", 1 / 6, 1 / 14
-    )
+    seed = line("b", "64 clients, one key", SEED)
+    yield at_most("i", "CPU for 1,000, of the first design's", completed, seed, "cpu", 1 / 6, 1 / 14)
 
     quiet = (line("j", "1 client, worked on"), line("j", "1 client, worked on", SEED))
     yield at_most("j", "p50 of an accept, 1 client, of the first design's", *quiet, "p50", 1.3, 1.1)
