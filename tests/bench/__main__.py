@@ -66,10 +66,10 @@ def main() -> int:
 
 async def measure(settings: Settings, session: Servers) -> int:
     """The rows, one after the other; then the report."""
-    progress, began, failed = Console(stderr=True), time.monotonic(), []
+    progress, began = Console(stderr=True), time.monotonic()
 
     def say(line: str) -> None:
-        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", highlight=False)
+        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", highlight=False, markup=False)
 
     say("starting PostgreSQL, RabbitMQ, S3 and mediagen")
     async with rig(session) as running:
@@ -78,8 +78,7 @@ async def measure(settings: Settings, session: Servers) -> int:
             try:
                 await ROWS[name](run)
             except Exception as error:
-                failed.append(f"row {name}: {type(error).__name__}: {error}")
-                progress.print_exception()
+                run.fail(f"row {name}: {type(error).__name__}: {error}")
         machine = await machine_of(run)
     judged = list(verdicts(run.book, settings.in_flight, settings.waiting, FEW_WAITING))
     show(Console(width=200 if not sys.stdout.isatty() else None), run.book, judged)
@@ -90,15 +89,15 @@ async def measure(settings: Settings, session: Servers) -> int:
             "settings": asdict(settings),
             "lines": run.book.as_json(),
             "targets": [{**asdict(one), "verdict": one.word} for one in judged],
-            "failed": failed,
+            "failed": run.failed,
         }
         settings.report.write_text(json.dumps(report, indent=1, default=str) + "\n")
         print(f"the report is in {settings.report}")
-    for line in failed:
+    for line in run.failed:
         print(line, file=sys.stderr)
-    if failed:
+    if run.failed:
         session.keep_logs()
-    return int(bool(failed))
+    return int(bool(run.failed))
 
 
 async def machine_of(run: Run) -> dict[str, object]:

@@ -57,11 +57,11 @@ async def row_limits(run: Run) -> None:
             run.book.add("limits", f"rows, {ROWS_PER_COMMIT} a commit, {connections} connections", SUBJECT, "rows/s", sample)
         sample = await _for_a_while(run, lambda count: _confirms(run, count))
         run.book.add("limits", f"messages with confirms, {IN_FLIGHT} in flight", SUBJECT, "messages/s", sample)
-        async with bare_server("echo") as port:
+        async with _bare_server(run, "echo") as port:
             sample = await _for_a_while(run, lambda count: _calls(port, count))
         run.book.add("limits", "grpc.aio echo, 64 in flight", SUBJECT, "calls/s", sample)
         for application, method in (("starlette", "POST"), ("fastapi", "POST"), ("starlette", "GET")):
-            async with bare_server(application) as port:
+            async with _bare_server(run, application) as port:
                 timed = {"seconds": run.settings.seconds, "warm_up": WARM_UP_SECONDS}
                 body = BODY if method == "POST" else ""
                 sample = await answered(run, Nobody(port), Load(port, ["/"], method, (), body, 64, **timed))  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ async def _calls(port: int, goes_on: Callable[[], bool]) -> int:
 
 
 @asynccontextmanager
-async def bare_server(kind: str) -> AsyncIterator[int]:
+async def _bare_server(run: Run, kind: str) -> AsyncIterator[int]:
     """A server of bare.py in a process of its own, as its port."""
     port = ports.any_free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.bare", kind, str(port), env=same_imports())
@@ -153,8 +153,10 @@ async def bare_server(kind: str) -> AsyncIterator[int]:
             while not probes.accepts_connections(port):
                 assert process.returncode is None, f"bench.bare {kind} has ended: {json.dumps(process.returncode)}"
                 await asyncio.sleep(0.05)
+        run.rig.others["bare"] = process.pid
         yield port
     finally:
+        run.rig.others.pop("bare", None)
         if process.returncode is None:
             process.terminate()
             await process.wait()

@@ -57,13 +57,17 @@ async def completed(run: Run, subject: Subject, workers: Workers, keys: int = 1,
     async for _ in loaded(posting(run, subject, 64, keys, seconds=WARM_UP_SECONDS, warm_up=0.0, rate=rate)):
         pass
     await drained(subject)
-    counted, before, began = await subject.counters(), run.rig.meter.read(), time.perf_counter()
-    accepted, client = 0, 0.0
-    async for event, _ in loaded(posting(run, subject, 64, keys, warm_up=0.0, rate=rate)):
-        if event["event"] == "seen":
-            accepted, client = sum(event["statuses"].values()), event["client"]
+    counted, began, seen = await subject.counters(), 0.0, {}
+    before = run.rig.meter.read()
+    async for event, generator in loaded(posting(run, subject, 64, keys, warm_up=0.0, rate=rate)):
+        match event["event"]:
+            case "begin":
+                began, before = time.perf_counter(), run.rig.meter.read(generator)
+            case "seen":
+                seen = event
     await drained(subject)
     seconds, usage = time.perf_counter() - began, between(before, run.rig.meter.read())
+    accepted, client = sum(seen["statuses"].values()), seen["client"]
     counts = per_job(counted, await subject.counters(), "finished")
     return Sample(accepted / seconds, {}, cost(subject, usage, accepted), usage.foreign, client, counts)
 

@@ -32,6 +32,8 @@ class Rig:
         self.servers = servers
         self.ours = ours
         self.meter = Meter(self.processes)
+        self.others: dict[str, int] = {}
+        """Further processes of a row's own, by name."""
         self._things = things
         self._peers: dict[str, list[Peer]] = {}
         self._started_redis: Redis | None = None
@@ -46,7 +48,7 @@ class Rig:
             **({"redis": self._started_redis} if self._started_redis else {}),
             **{name: part for peers in self._peers.values() for peer in peers for name, part in peer.parts().items()},
         }
-        return {name: pid for name, part in parts.items() if (pid := part.pid()) is not None}
+        return {name: pid for name, part in parts.items() if (pid := part.pid()) is not None} | self.others
 
     async def peers(self, name: str) -> list[Peer]:
         """The forms of one of the setting's PEERS, with their APIs running."""

@@ -120,7 +120,7 @@ class Peer:
         api = ["uvicorn", f"{design.module}:api", "--port", str(self.port), "--workers", str(design.api_processes), *_UVICORN]
         self._api = self._part(state, "API", python, api, lambda: probes.answers_http(self.port, "/openapi.json", only_ok=True))
         self._worker = self._part(state, "worker", python, list(design.worker), lambda: True)
-        self._connection: asyncpg.Connection
+        self._connection: asyncpg.Connection | None = None
 
     def _part(self, state: Path, role: str, python: str, arguments: list[str], ready: Callable[[], bool]) -> Part:
         # Celery's children answer SIGTERM by finishing what they prefetched; nothing of it is worth a wait.
@@ -189,4 +189,5 @@ class Peer:
     async def close(self) -> None:
         """Ends its processes."""
         stop_together([self._api, self._worker])
-        await asyncio.wait_for(self._connection.close(), 10)
+        if self._connection is not None:
+            await asyncio.wait_for(self._connection.close(), 10)

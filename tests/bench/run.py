@@ -1,6 +1,6 @@
 """One run: its settings, what it measures, and what it has noted; and how a row is measured by turns."""
 
-import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -25,7 +25,8 @@ class Run:
     say: Callable[[str], None]
     """Told of each measurement as it begins."""
     book: Book = field(default_factory=Book)
-    began: float = field(default_factory=time.monotonic)
+    failed: list[str] = field(default_factory=list)
+    """What could not be measured, and why."""
 
     async def beside(self, *names: str, every_form: bool = False) -> list[Peer]:
         """Those of these peers that the settings want, running: in their plain form, or in each, where processes may help."""
@@ -35,8 +36,19 @@ class Run:
     async def by_turns(
         self, row: str, what: str, unit: str, subjects: Sequence[Who], measure: Callable[[Who], Awaitable[Sample]]
     ) -> None:
-        """Measures each subject in each round: what a machine does by itself strikes all of them alike."""
+        """Measures each subject in each round: what a machine does by itself strikes all of them alike. One that fails is left out
+        from then on."""
+        left = list(subjects)
         for number in range(self.settings.rounds):
-            for subject in subjects:
+            for subject in list(left):
                 self.say(f"row {row}: {what}, {subject.name}, round {number + 1} of {self.settings.rounds}")
-                self.book.add(row, what, subject.name, unit, await measure(subject))
+                try:
+                    self.book.add(row, what, subject.name, unit, await measure(subject))
+                except Exception as error:
+                    self.fail(f"row {row}: {what}, {subject.name}: {type(error).__name__}: {error}")
+                    left.remove(subject)
+
+    def fail(self, what: str) -> None:
+        """Notes what could not be measured."""
+        self.failed.append(what)
+        self.say(f"failed: {what}\n{traceback.format_exc()}")

@@ -56,7 +56,9 @@ def _some_of(known: tuple[str, ...], value: str) -> tuple[str, ...]:
 
 
 def _peers(value: str) -> tuple[str, ...]:
-    return {"0": (), "1": PEERS}.get(value) if value in ("0", "1") else _some_of(PEERS, value)  # type: ignore[return-value]
+    if value in ("0", "1"):
+        return PEERS if value == "1" else ()
+    return _some_of(PEERS, value)
 
 
 def _slots(value: str) -> int:
