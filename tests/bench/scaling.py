@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from bench.load import Load, loaded
-from bench.measure import cost, drained, one_by_one, posting
+from bench.measure import DRAIN_SECONDS, cost, drained, one_by_one, posting
 from bench.meter import between, resident
 from bench.records import Sample
 from bench.run import Run
@@ -23,6 +23,8 @@ from mediagen.jobs.v1.worker_pb2_grpc import WorkerServiceStub
 HELD_SECONDS = 10.0
 """How long a prediction of row d takes, give or take three tenths: the simulator draws it."""
 
+IN_PROCESS, OVER_HTTP = "predictions of 10 s, provider in its process", "predictions of 10 s, over HTTP"
+
 WORDS = json.dumps({"prompt": f"{PROMPT}{SENT}", "model": "meta/meta-llama-3-8b-instruct"})
 """A job without a picture: the simulator would draw for longer than the generators work."""
 
@@ -36,24 +38,26 @@ CALLS = 200
 
 
 async def row_d(run: Run) -> None:
-    """As many predictions as one generator is to hold, over HTTP and with webhooks: its memory, its CPU, how late each end is."""
+    """As many predictions as one generator is to hold: its memory, its CPU, how late each end is. Once with a provider in its own
+    process, and once over HTTP and with webhooks, where the simulator wants its share of the machine."""
     ours, count = run.rig.ours, run.settings.in_flight
 
-    async def measure(_: object) -> Sample:
+    async def measure(_: object, full_path: bool) -> Sample:
         await ours.clean()
         await ours.working(None)
-        await ours.working(Workers(slots=count, predict_seconds=HELD_SECONDS, full_path=True))
+        await ours.working(Workers(slots=count, predict_seconds=HELD_SECONDS, full_path=full_path))
         [generator] = [pid for name in ours.stack.parts if name.startswith("generator-") and (pid := ours.stack.pid(name))]
         metrics = Asking(ours.stack.port("GENERATOR_1_METRICS_PORT"))
         idle, before, began = resident(generator), run.rig.meter.read(), time.perf_counter()
         load = Load(ours.port, [CREATE_PATH], "POST", ours.keys[:1], WORDS, 16, 2 * count / HELD_SECONDS, HELD_SECONDS, warm_up=0.0)
         posted = asyncio.create_task(_posted(load))
         in_flight, peak = 0.0, idle
-        while not posted.done() or not await ours.drained():
-            _, body = await metrics(Request(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", None))
-            if found := re.search(rb"^mediagen_generator_predictions_in_flight (\S+)", body, re.MULTILINE):
-                in_flight, peak = max(in_flight, float(found[1])), max(peak, resident(generator))
-            await asyncio.sleep(0.25)
+        async with asyncio.timeout(HELD_SECONDS + DRAIN_SECONDS):
+            while not posted.done() or not await ours.drained():
+                _, body = await metrics(Request(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", None))
+                if found := re.search(rb"^mediagen_generator_predictions_in_flight (\S+)", body, re.MULTILINE):
+                    in_flight, peak = max(in_flight, float(found[1])), max(peak, resident(generator))
+                await asyncio.sleep(0.25)
         jobs = await posted
         seconds, usage = time.perf_counter() - began, between(before, run.rig.meter.read())
         metrics.close()
@@ -67,7 +71,8 @@ async def row_d(run: Run) -> None:
         latency = {name: float(late[name]) * 1000 for name in ("p50", "p99")}
         return Sample(in_flight, latency, cost(ours, usage, jobs), usage.foreign, counts=counts)
 
-    await run.by_turns("d", f"{count} slots, predictions of {HELD_SECONDS:g} s", "in flight", [ours], measure)
+    for what, full_path in ((IN_PROCESS, False), (OVER_HTTP, True)):
+        await run.by_turns("d", what, "in flight", [ours], lambda _, full_path=full_path: measure(_, full_path))
     await ours.working(None)
 
 

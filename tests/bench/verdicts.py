@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.limits import SUBJECT, hello
 from bench.records import Book, Line
+from bench.scaling import OVER_HTTP
 
 VOID_ABOVE = 0.15
 """The share of the machine that others may use before a line proves nothing."""
@@ -89,7 +90,7 @@ def verdicts(book: Book, in_flight: int, waiting: int, few: int) -> Iterator[Ver
     yield at_most("c", "p99 to start at 225/s, of the first design's", *started("225 jobs/s"), "p99", 1 / 4, 1 / 8)
     yield plain("c", "ms, p99 to start at 80 % of its own rate", line("c", "80 % of its own rate"), "p99", 150, 75)
 
-    held = next((one for one in book if one.row == "d"), None)
+    held = line("d", OVER_HTTP)
     reached = held.median() / in_flight if held else None
     yield Verdict("d", f"of {in_flight} in flight at once", reached, 0.98, 0.98, at_most=False, foreign=0.0)
     yield plain("d", "KiB for each", held, "KiB each", 150, 90)
