@@ -1,6 +1,6 @@
 """python -m bench: measures, prints the tables and writes the report; exit code 2 where a setting is wrong or something is missing.
 
-A row that fails is told of, the others go on, and the exit code is 1. Interrupted it ends its servers, and its exit code is 130.
+A row that fails is told of, the others go on, and the exit code is 1. Interrupted it ends its servers and reports what it has.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ def main() -> int:
     if lacking := missing(settings):
         print(lacking, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     session = new_session(durable=True)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -74,11 +74,14 @@ async def measure(settings: Settings, session: Servers) -> int:
     say("starting PostgreSQL, RabbitMQ, S3 and mediagen")
     async with rig(session) as running:
         run = Run(settings, running, say)
-        for name in settings.rows:
-            try:
-                await ROWS[name](run)
-            except Exception as error:
-                run.fail(f"row {name}: {type(error).__name__}: {error}")
+        try:
+            for name in settings.rows:
+                try:
+                    await ROWS[name](run)
+                except Exception as error:
+                    run.fail(f"row {name}: {type(error).__name__}: {error}")
+        except asyncio.CancelledError:
+            run.failed.append("interrupted: this is what was measured until then")
         machine = await machine_of(run)
     judged = list(verdicts(run.book, settings.in_flight, settings.waiting, FEW_WAITING))
     show(Console(width=200 if not sys.stdout.isatty() else None), run.book, judged)

@@ -1,7 +1,7 @@
 """Rows a, e and j: how many jobs are accepted and read a second, and what one costs where there is little to do."""
 
 from bench.load import Load
-from bench.measure import answered, begun, posting
+from bench.measure import answered, begun, low_rates, posting, warm
 from bench.ours import TENANTS
 from bench.records import Sample
 from bench.run import WARM_UP_SECONDS, Run
@@ -12,8 +12,6 @@ DISTINCT_IDS = 5000
 """Jobs that are read in turn: one job alone would flatter whatever reads equal ids together."""
 
 CLIENTS = (1, 64, 256)
-QUIET_RATES = (20, 225)
-"""Jobs a second in a quiet hour, and about four fifths of what the first design completes."""
 
 
 async def row_a(run: Run) -> None:
@@ -59,15 +57,14 @@ async def row_j(run: Run) -> None:
     peers = await run.beside("first_design")
 
     async def one_client(subject: Subject) -> Sample:
-        await subject.clean()
-        await subject.working(Workers())
+        await warm(run, subject, Workers())
         return await answered(run, subject, posting(run, subject, clients=1))
 
     subjects: list[Subject] = [run.rig.ours, *peers]
     await run.by_turns("j", "1 client, worked on", "jobs/s", subjects, one_client)
-    for rate in QUIET_RATES:
+    for what, rate in low_rates(run):
 
-        async def quietly(subject: Subject, rate: int = rate) -> Sample:
+        async def quietly(subject: Subject, rate: float = rate) -> Sample:
             return await begun(run, subject, Workers(), rate)
 
-        await run.by_turns("j", f"{rate} jobs/s", "ms to start", subjects, quietly)
+        await run.by_turns("j", what, "ms to start", subjects, quietly)

@@ -4,7 +4,6 @@ import asyncio
 
 import orjson
 
-from bench.accepting import QUIET_RATES
 from bench.measure import begun, completed, one_by_one
 from bench.meter import between
 from bench.ours import TENANTS
@@ -33,7 +32,7 @@ async def row_b(run: Run) -> None:
         await subject.working(None)
         return sample
 
-    await run.by_turns("b", "64 clients, one key", "jobs/s", [run.rig.ours, *peers], measure)
+    await run.by_turns("b", ONE_KEY, "jobs/s", [run.rig.ours, *peers], measure)
     ours: list[Subject] = [run.rig.ours]
     await run.by_turns(
         "b", f"64 clients, {TENANTS} tenants", "jobs/s", ours, lambda subject: completed(run, subject, Workers(), keys=TENANTS)
@@ -48,9 +47,9 @@ async def row_c(run: Run) -> None:
     """Milliseconds from a job's sending until a worker begins it: in a quiet hour, and under load."""
     peers = await run.beside("first_design")
     subjects: list[Subject] = [run.rig.ours, *peers]
-    rates: list[tuple[str, float, list[Subject]]] = [(f"{rate} jobs/s", rate, subjects) for rate in QUIET_RATES]
-    if capacity := run.book.line("b", "64 clients, one key", "mediagen"):
-        rates.append(("80 % of its own rate", 0.8 * capacity.median(), [run.rig.ours]))
+    rates = [(what, rate, subjects) for what, rate in low_rates(run)]
+    if capacity := run.book.line("b", ONE_KEY, "mediagen"):
+        rates.append((OWN_RATE, 0.8 * capacity.median(), [run.rig.ours]))
     for what, rate, measured in rates:
 
         async def measure(subject: Subject, rate: float = rate) -> Sample:
@@ -64,8 +63,7 @@ async def row_f(run: Run) -> None:
     peers = await run.beside("first_design")
 
     async def measure(subject: Subject) -> Sample:
-        await subject.clean()
-        await subject.working(Workers())
+        await warm(run, subject, Workers())
         jobs = max(20, round(run.settings.seconds * LIGHT_JOBS_PER_SECOND))
         asking = Asking(subject.port)
         await one_by_one(10, lambda: _follow(asking, subject))
@@ -94,5 +92,5 @@ async def _follow(asking: Asking, subject: Subject) -> None:
 
 async def row_i(run: Run) -> None:
     """CPU for a thousand completed jobs: row b has measured it, unless it was not asked for."""
-    if run.book.line("b", "64 clients, one key", "mediagen") is None:
+    if run.book.line("b", ONE_KEY, "mediagen") is None:
         await row_b(run)

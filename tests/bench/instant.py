@@ -31,8 +31,12 @@ PICTURE = f"data:image/png;base64,{_PNG}"
 assert base64.b64decode(_PNG).startswith(b"\x89PNG")
 
 
+KEPT_SECONDS = 15.0
+"""How long an ended prediction is remembered: one that ended at once may be followed a little later."""
+
+
 class Provider:
-    """As much of ReplicateApi as a generator calls. A prediction is forgotten once its end was read."""
+    """As much of ReplicateApi as a generator calls."""
 
     def __init__(self, predict_seconds: float) -> None:
         """How long each prediction takes."""
@@ -52,7 +56,11 @@ class Provider:
         note_start(input_json)
         prediction_id = next(self._ids)
         made_at = self.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-        self._made[prediction_id] = (time.monotonic() + self._seconds, made_at)
+        now = time.monotonic()
+        self._made[prediction_id] = (now + self._seconds, made_at)
+        for oldest in list(itertools.islice(self._made, 2)):
+            if self._made[oldest][0] < now - KEPT_SECONDS:
+                del self._made[oldest]
         return Created({"id": prediction_id, "status": "starting", "created_at": made_at, "output": None})
 
     def ends_in(self, prediction_id: str) -> float:
@@ -67,9 +75,9 @@ class Provider:
 
     async def page(self, *, created_before: str | None = None, cursor: str | None = None) -> Page:
         """The newest hundred, or those before a time."""
-        newest_first = [key for key, (_, made_at) in reversed(self._made.items()) if not created_before or made_at < created_before]
-        more = len(newest_first) > 100
-        return Page([self._view(key) for key in newest_first[:100]], "more" if more else None, self.now())
+        newest_first = (key for key, (_, made_at) in reversed(self._made.items()) if not created_before or made_at < created_before)
+        shown = list(itertools.islice(newest_first, 101))
+        return Page([self._view(key) for key in shown[:100]], "more" if len(shown) > 100 else None, self.now())
 
     async def cancel(self, prediction_id: str) -> None:
         """Nothing is cancelled here."""
@@ -83,7 +91,6 @@ class Provider:
         view: Prediction = {"id": prediction_id, "status": "processing", "created_at": made_at, "output": None}
         if time.monotonic() < ends_at:
             return view
-        del self._made[prediction_id]
         completed_at = self.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         metrics = {"predict_time": self._seconds}
         return {**view, "status": "succeeded", "output": PICTURE, "completed_at": completed_at, "metrics": metrics}

@@ -17,6 +17,9 @@ DRAIN_SECONDS = 120.0
 
 POLL_SECONDS = 0.05
 
+ONE_KEY = "64 clients, one key"
+QUIET, SEEDS_RATE, USUAL_RATE, OWN_RATE = "20 jobs/s", "80 % of the first design's rate", "225 jobs/s", "80 % of its own rate"
+
 
 def posting(run: Run, subject: Subject, clients: int, keys: int = 1, **fields: float) -> Load:
     """A load of creates, with so many tenants' keys."""
@@ -52,11 +55,7 @@ async def answered(run: Run, subject: Subject, load: Load) -> Sample:
 
 async def completed(run: Run, subject: Subject, workers: Workers, keys: int = 1, rate: float = 0.0) -> Sample:
     """Jobs a second from the first post until the last is done: 64 clients post for a while, and what they left over is drained."""
-    await subject.clean()
-    await subject.working(workers)
-    async for _ in loaded(posting(run, subject, 64, keys, seconds=WARM_UP_SECONDS, warm_up=0.0, rate=rate)):
-        pass
-    await drained(subject)
+    await warm(run, subject, workers, keys, rate)
     counted, began, seen = await subject.counters(), 0.0, {}
     before = run.rig.meter.read()
     async for event, generator in loaded(posting(run, subject, 64, keys, warm_up=0.0, rate=rate)):
@@ -72,6 +71,15 @@ async def completed(run: Run, subject: Subject, workers: Workers, keys: int = 1,
     return Sample(accepted / seconds, {}, cost(subject, usage, accepted), usage.foreign, client, counts)
 
 
+async def warm(run: Run, subject: Subject, workers: Workers, keys: int = 1, rate: float = 0.0) -> None:
+    """Lets these workers run on a clean table, and a few jobs through them: from here on nothing starts and nothing is planned."""
+    await subject.clean()
+    await subject.working(workers)
+    async for _ in loaded(posting(run, subject, 64, keys, seconds=WARM_UP_SECONDS, warm_up=0.0, rate=rate)):
+        pass
+    await drained(subject)
+
+
 async def drained(subject: Subject) -> None:
     """Returns once every job has ended; raises TimeoutError after DRAIN_SECONDS."""
     async with asyncio.timeout(DRAIN_SECONDS):
@@ -79,14 +87,17 @@ async def drained(subject: Subject) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
+def low_rates(run: Run) -> list[tuple[str, float]]:
+    """Jobs a second by name: in a quiet hour, and four fifths of what the first design completes, as far as row b has measured it."""
+    seed = run.book.line("b", ONE_KEY, "first design")
+    return [(QUIET, 20.0), (SEEDS_RATE, 0.8 * seed.median()) if seed else (USUAL_RATE, 225.0)]
+
+
 async def begun(run: Run, subject: Subject, workers: Workers, rate: float) -> Sample:
     """Milliseconds from a job's sending until a worker begins it, at a rate; the rest is as of its acceptance."""
-    await subject.clean()
-    await subject.working(workers)
-    warm_up = max(WARM_UP_SECONDS, 20 / rate)
-    sample = await answered(run, subject, posting(run, subject, clients=64, rate=rate, warm_up=warm_up))
+    await warm(run, subject, workers, rate=max(rate, 50.0))
+    sample = await answered(run, subject, posting(run, subject, clients=64, rate=rate))
     await drained(subject)
-    # The first ones, of the warm-up, met statements that were not planned yet.
     waits = read_starts(subject.starts)[-max(1, round(sample.value * run.settings.seconds)) :]
     starts = percentiles(waits)
     sample.counts = {**sample.counts, "accept_p50": sample.latency["p50"], "accept_p99": sample.latency["p99"]}

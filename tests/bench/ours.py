@@ -147,7 +147,11 @@ class Ours:
     async def drained(self) -> bool:
         """As Subject."""
         unfinished = "finished_at IS NULL AND cancel_requested_at IS NULL"  # in these words a partial index serves
-        return not await self.connection.fetchval(f"SELECT EXISTS (SELECT FROM jobs WHERE {unfinished})")
+        if await self.connection.fetchval(f"SELECT EXISTS (SELECT FROM jobs WHERE {unfinished})"):
+            return False
+        failed = await self.connection.fetch("SELECT error_code, count(*) FROM jobs WHERE state = 'failed' GROUP BY 1")
+        assert not failed, f"jobs have failed: {failed}"
+        return True
 
     async def finished_ids(self, count: int) -> list[str]:
         """As Subject."""
