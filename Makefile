@@ -51,7 +51,7 @@ chaos: setup  ## Soak the system under random faults and check its history: MINU
 	    $(VENV)/python -m chaos.soak
 
 bench: setup  ## Measure speed beside other designs and the machine's limits: ROWS=a,b SECONDS=5 ROUNDS=3 PEERS=1 WAITING IN_FLIGHT REPORT
-	@PYTHONPATH=$(TESTS) $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT REPORT,$(name)='$($(name))') \
+	@PYTHONPATH=$(TESTS) GRPC_ENABLE_FORK_SUPPORT=false $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT REPORT,$(name)='$($(name))') \
 	    $(VENV)/python -m bench
 
 failpoints: setup  ## Kill, freeze and fail every process at every failpoint, at the real pace: ROUNDS=20 ONLY=create SCALE=0.1

@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from bench.measure import begun, completed, one_by_one
+from bench.measure import ONE_KEY, OWN_RATE, begun, completed, low_rates, one_by_one, warm
 from bench.meter import between
 from bench.ours import TENANTS
 from bench.records import Sample

@@ -88,7 +88,7 @@ async def drained(subject: Subject) -> None:
 
 
 def low_rates(run: Run) -> list[tuple[str, float]]:
-    """Jobs a second by name: in a quiet hour, and four fifths of what the first design completes, as far as row b has measured it."""
+    """Jobs a second by name: in a quiet hour, and four fifths of what the first design completes, where row b has measured it."""
     seed = run.book.line("b", ONE_KEY, "first design")
     return [(QUIET, 20.0), (SEEDS_RATE, 0.8 * seed.median()) if seed else (USUAL_RATE, 225.0)]
 
