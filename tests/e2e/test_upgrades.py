@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
+from chart.rendering import KUBERNETES
 from chart.rendering import VALUES as CASES
 from e2e.cluster import MAJORS, CommandFailed, run
 from e2e.conftest import judge, off_the_loop, recording
@@ -101,6 +102,7 @@ def test_a_real_api_server_takes_all_that_is_rendered(new_release: Callable[[str
     """With strict validation, custom resources included where their definitions are installed."""
     release = new_release(f"render-{case}-{major}", major)
     chart = str(CASES[case].parents[1])
-    rendered = release.helm("template", RELEASE, chart, f"--values={CASES[case]}", "--api-versions=monitoring.coreos.com/v1")
+    known = (f"--kube-version={KUBERNETES}", "--api-versions=monitoring.coreos.com/v1")
+    rendered = release.helm("template", RELEASE, chart, f"--values={CASES[case]}", *known)
     apply = ("kubectl", "apply", f"--namespace={release.namespace.name}", "--dry-run=server", "--validate=strict", "--filename=-")
     run(*apply, stdin=rendered)
