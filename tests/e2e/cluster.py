@@ -6,9 +6,8 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
-import helm
+from chart.rendering import Manifest
 from services import ROOT
 
 NODE = os.environ.get("E2E_NODE", "")
@@ -17,11 +16,7 @@ NODE = os.environ.get("E2E_NODE", "")
 VALUES = [Path(name) for name in os.environ.get("E2E_VALUES", "").split()]
 """Files of values that win over those of the tests, such as for images of a registry of your own."""
 
-CHART = ROOT / "deploy" / "helm" / "mediagen"
 OWN_VALUES = ROOT / "tests" / "e2e" / "values.yaml"
-MAJORS = tuple(helm.VERSIONS)
-
-Manifest = dict[str, Any]
 
 
 class CommandFailed(AssertionError):

@@ -10,15 +10,14 @@ from pathlib import Path
 import yaml
 
 import helm
-from e2e.cluster import CHART, OWN_VALUES, VALUES, CommandFailed, Manifest, Namespace, node, run
+from chart.rendering import CHART, RELEASE, Manifest
+from e2e.cluster import OWN_VALUES, VALUES, CommandFailed, Namespace, node, run
 from history.evidence import Row
 
-RELEASE = "demo"
 FULLNAME = f"{RELEASE}-mediagen"
 SERVICES = ("gateway", "jobs", "generator")
 STORES = ("postgresql", "rabbitmq", "object-storage")
 METRICS_PORT = 9100
-FAILURES = (CommandFailed,)
 
 
 @dataclass
@@ -49,6 +48,8 @@ class Release:
         self.namespace = namespace
         self.state = state
         self._helm = str(helm.path_of(major))
+        self.atomic = "--atomic" if major == 3 else "--rollback-on-failure"
+        """The flag by which an installation that fails leaves nothing."""
 
     # --- Helm
 
@@ -57,7 +58,6 @@ class Release:
         files = [f"--values={path}" for path in (OWN_VALUES, *VALUES)]
         command = ("upgrade", "--install", RELEASE, str(CHART), *files, "--values=-", "--wait", "--timeout=8m", *flags)
         self.helm(*command, stdin=yaml.safe_dump(values))
-        self.__dict__.pop("gateway_url", None)
 
     def helm(self, *arguments: str, stdin: str = "") -> str:
         """What Helm says in the release's namespace."""
@@ -113,7 +113,7 @@ class Release:
             try:
                 run("kubectl", "create", "--raw", path, "--filename=-", stdin=json.dumps(eviction))
                 break
-            except FAILURES as refused:
+            except CommandFailed as refused:
                 if "disruption budget" not in str(refused) or time.monotonic() > deadline:
                     raise
             time.sleep(2)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from e2e.cluster import MAJORS, run
+from chart.rendering import NEWEST
+from e2e.cluster import run
 from e2e.conftest import judge, off_the_loop, recording
 from e2e.release import Release
 from waiting import until
@@ -19,7 +20,7 @@ PREDICT_SECONDS = 20
 
 async def test_generators_come_with_the_jobs_and_go_with_them(new_release: Callable[[str, int], Release]) -> None:
     assert "external.metrics.k8s.io" in run("kubectl", "api-versions"), "KEDA does not run here: https://keda.sh/docs/latest/deploy"
-    release = new_release("keda", max(MAJORS))
+    release = new_release("keda", NEWEST)
     keda = {
         "enabled": True,
         "minReplicas": 0,

@@ -12,9 +12,9 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from e2e.cluster import MAJORS
+from chart.rendering import NEWEST, RELEASE
 from e2e.conftest import judge, off_the_loop, recording
-from e2e.release import FULLNAME, RELEASE, SERVICES, STORES, Release
+from e2e.release import FULLNAME, SERVICES, STORES, Release
 from history.collect import ledger
 from history.recorder import Recorder
 from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
@@ -33,7 +33,7 @@ SLOTS = 5
 @pytest.fixture(scope="module")
 def release(new_release: Callable[[str, int], Release]) -> Release:
     """Installed by the newest Helm."""
-    release = new_release("release", max(MAJORS))
+    release = new_release("release", NEWEST)
     release.install(generator={"config": {"slots": SLOTS}})
     return release
 

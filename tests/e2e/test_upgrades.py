@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from chart.rendering import KUBERNETES
+from chart.rendering import CHART, KUBERNETES, MAJORS, RELEASE
 from chart.rendering import VALUES as CASES
-from e2e.cluster import MAJORS, CommandFailed, run
+from e2e.cluster import CommandFailed, run
 from e2e.conftest import judge, off_the_loop, recording
-from e2e.release import FULLNAME, RELEASE, Release
+from e2e.release import FULLNAME, Release
 from jobs.migrate import schema_of_code
 from upgrade.load import Load
 
@@ -53,8 +53,7 @@ async def test_an_upgrade_with_a_migration_and_the_way_back_fail_no_request(
     new_release: Callable[[str, int], Release], major: int
 ) -> None:
     release = new_release(f"upgrade-{major}", major)
-    atomic = "--atomic" if major == 3 else "--rollback-on-failure"
-    await off_the_loop(release.install, atomic)
+    await off_the_loop(release.install, release.atomic)
     async with recording(release) as recorder:
         await off_the_loop(release.scale, "generator", 3)
         load = Load(recorder, RATE)
@@ -88,10 +87,9 @@ def revision(release: Release) -> str:
 @pytest.mark.parametrize("major", MAJORS)
 async def test_an_installation_that_fails_leaves_nothing(new_release: Callable[[str, int], Release], major: int) -> None:
     release = new_release(f"atomic-{major}", major)
-    atomic = "--atomic" if major == 3 else "--rollback-on-failure"
     broken = {"gateway": {"image": {"registry": "", "repository": "mediagen/none", "tag": "0", "pullPolicy": "Never"}}}
     with pytest.raises(CommandFailed):
-        await off_the_loop(release.install, atomic, "--timeout=90s", **broken)
+        await off_the_loop(release.install, release.atomic, "--timeout=90s", **broken)
     left = await off_the_loop(release.namespace.left)
     assert not left, f"left: {left}"
 
@@ -101,8 +99,7 @@ async def test_an_installation_that_fails_leaves_nothing(new_release: Callable[[
 def test_a_real_api_server_takes_all_that_is_rendered(new_release: Callable[[str, int], Release], major: int, case: str) -> None:
     """With strict validation, custom resources included where their definitions are installed."""
     release = new_release(f"render-{case}-{major}", major)
-    chart = str(CASES[case].parents[1])
     known = (f"--kube-version={KUBERNETES}", "--api-versions=monitoring.coreos.com/v1")
-    rendered = release.helm("template", RELEASE, chart, f"--values={CASES[case]}", *known)
+    rendered = release.helm("template", RELEASE, str(CHART), f"--values={CASES[case]}", *known)
     apply = ("kubectl", "apply", f"--namespace={release.namespace.name}", "--dry-run=server", "--validate=strict", "--filename=-")
     run(*apply, stdin=rendered)
