@@ -10,7 +10,7 @@ from chaos.experiment import RECOVERED_WITHIN, Experiment
 from chaos.proxy import KEEPALIVE_SECONDS, Proxy, Way
 from waiting import until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.patient, pytest.mark.timeout(900)]
 
 LINKS = (
     "gateway_jobs",

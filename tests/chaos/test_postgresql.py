@@ -10,7 +10,7 @@ from chaos.poster import Poster
 from postgresql import PostgreSQL
 from waiting import until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.patient, pytest.mark.timeout(900)]
 
 POOL_SIZE = 10
 """What JOBS_POOL_SIZE is, unless it is set."""

@@ -14,7 +14,7 @@ from generator.bells import QUEUE
 from rabbitmq import RabbitMQ
 from waiting import holds, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.patient
 
 CONSUMED_AGAIN_WITHIN = 15.0
 """How soon after its return RabbitMQ has to be consumed again."""

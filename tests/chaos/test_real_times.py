@@ -8,7 +8,7 @@ from chaos.experiment import Experiment
 from chaos.soak.measure import percentile, waits_of_lost_creates
 from waiting import until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.patient
 
 JOBS = 20
 

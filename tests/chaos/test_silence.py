@@ -24,7 +24,7 @@ from ports import any_free_port
 from servers import Bucket
 from waiting import until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.patient, pytest.mark.timeout(900)]
 
 SILENCE_SECONDS = 5.0
 WORKS_WITHIN = 25.0

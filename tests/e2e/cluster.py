@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from chart.rendering import Manifest
@@ -17,6 +18,10 @@ VALUES = [Path(name) for name in os.environ.get("E2E_VALUES", "").split()]
 """Files of values that win over those of the tests, such as for images of a registry of your own."""
 
 OWN_VALUES = ROOT / "tests" / "e2e" / "values.yaml"
+
+
+OF_THE_TESTS = "made-by=the-tests"
+"""The label of secrets that a test made beside a release."""
 
 
 class CommandFailed(AssertionError):
@@ -60,6 +65,12 @@ class Namespace:
         found = json.loads(self.kubectl("get", *arguments, "--output=json"))
         items: list[Manifest] = found.get("items", [found])
         return items
+
+    def make_secret(self, name: str, texts: Mapping[str, str]) -> None:
+        """A secret of these texts."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(texts)}
+        self.kubectl("create", "--filename=-", stdin=json.dumps(secret))
+        self.kubectl("label", "secret", name, OF_THE_TESTS)
 
     def secret(self, name: str) -> dict[str, str]:
         """A secret's texts."""

@@ -1,13 +1,14 @@
 """Releases in namespaces of their own, and a client that remembers everything."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from e2e.cluster import Namespace
+from e2e.cluster import CommandFailed, Namespace, run
 from e2e.release import Release
 from history.checker import check
 from history.collect import collect
@@ -16,8 +17,20 @@ from upgrade.balancing import Ingress, Rotation
 
 
 @pytest.fixture(scope="session")
-def new_release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], Release]]:
-    """Makes releases that are not installed yet, each in an empty namespace, which goes at the end if the tests passed."""
+def cluster() -> None:
+    """Ends all at once, in a line, where kubectl speaks to none."""
+    try:
+        run("kubectl", "get", "nodes", seconds=30)
+    except (CommandFailed, OSError, subprocess.TimeoutExpired) as error:
+        reason = str(error).splitlines()[-1]
+        pytest.exit(f"kubectl reaches no cluster ({reason}): set KUBECONFIG, or start one, such as by make kind", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def new_release(
+    cluster: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str, int], Release]]:
+    """Makes releases that are not installed yet, each in an empty namespace. At the end all go, or tell what is in them."""
     made: list[Release] = []
 
     def make(name: str, major: int) -> Release:
@@ -27,7 +40,11 @@ def new_release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
     yield make
     for release in made:
-        release.namespace.delete()
+        if request.session.testsfailed:
+            print(release.namespace.kubectl("get", "events,pods,jobs", "--sort-by=.metadata.creationTimestamp"))
+            print(*[f"{log.name}: {line}" for log in release.log_files() for line in log.read_text().splitlines()[-40:]], sep="\n")
+        else:
+            release.namespace.delete()
 
 
 @asynccontextmanager

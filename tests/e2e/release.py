@@ -1,8 +1,8 @@
 """A release of the chart, as the history checker wants a running system."""
 
-import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ import yaml
 
 import helm
 from chart.rendering import CHART, RELEASE, Manifest
-from e2e.cluster import OWN_VALUES, VALUES, CommandFailed, Namespace, node, run
+from e2e.cluster import OWN_VALUES, VALUES, Namespace, node, run
 from history.evidence import Row
 
 FULLNAME = f"{RELEASE}-mediagen"
@@ -104,20 +104,24 @@ class Release:
                 raise AssertionError(f"{component} has {len(found)} pods instead of {wanted}")
             time.sleep(1)
 
-    def evict(self, pod: str) -> None:
-        """Ask for a pod's eviction as `kubectl drain` does, until its disruption budget allows it; wait until it has gone."""
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.namespace.name}}
-        path = f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}/eviction"
-        deadline = time.monotonic() + 180
-        while True:
+    def drain(self) -> set[str]:
+        """`kubectl drain` the node of a gateway of our services' pods, and return their names.
+
+        It takes pods again at once, as there may be no other node.
+        """
+        node = self.pods("gateway")[0]["spec"]["nodeName"]
+        there = {pod["metadata"]["name"] for name in SERVICES for pod in self.pods(name) if pod["spec"]["nodeName"] == node}
+        ours = f"--pod-selector=app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component in ({','.join(SERVICES)})"
+        flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=5m")
+        with ThreadPoolExecutor(1) as thread:
+            drained = thread.submit(run, "kubectl", "drain", node, ours, *flags)
             try:
-                run("kubectl", "create", "--raw", path, "--filename=-", stdin=json.dumps(eviction))
-                break
-            except CommandFailed as refused:
-                if "disruption budget" not in str(refused) or time.monotonic() > deadline:
-                    raise
-            time.sleep(2)
-        self.kubectl("wait", f"pod/{pod}", "--for=delete", "--timeout=2m")
+                while not drained.done() and run("kubectl", "get", "node", node, "-o=jsonpath={.spec.unschedulable}") != "true":
+                    time.sleep(0.2)
+            finally:
+                run("kubectl", "uncordon", node)
+            drained.result()
+        return there
 
     def replicas(self, component: str) -> int:
         """How many pods the component is to have."""
@@ -190,6 +194,14 @@ class Release:
                     {"at": time.time(), "part": pod, "pid": pod, "rss": int(rss), "descriptors": int(descriptors), "connections": 0}
                 )
         return rows
+
+    def psql(self, statement: str, database: str = "mediagen") -> str:
+        """What the embedded PostgreSQL answers."""
+        password = f"PGPASSWORD={self.namespace.secret(f'{FULLNAME}-generated')['postgresql-password']}"
+        ask = ("psql", "--host=127.0.0.1", "--username=mediagen", f"--dbname={database}", "--tuples-only", "--no-align")
+        return self.kubectl(
+            "exec", f"statefulset/{FULLNAME}-postgresql", "--", "env", password, *ask, "--command", statement
+        ).strip()
 
     def rabbitmqctl(self, *arguments: str) -> str:
         """What RabbitMQ's own tool says."""
