@@ -6,7 +6,7 @@ Hot statements run on raw asyncpg inside SQLAlchemy's pool: one statement is one
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import asyncpg
@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from chassis.errors import AppError, unavailable
+from jobs.database_url import connect_arguments
 
 log = structlog.get_logger()
 
@@ -56,9 +57,10 @@ _away_errors, _overloads, _repeats, _guard_refusals = (
 )
 
 
-def async_url(url: str) -> str:
-    """The URL as SQLAlchemy wants it for asyncpg."""
-    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+def make_engine(url: str, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine for what a URI says. asyncpg reads it, as SQLAlchemy knows neither libpq's parameters nor several hosts."""
+    arguments = {**connect_arguments(url), **(connect_args or {})}
+    return create_async_engine("postgresql+asyncpg://", connect_args=arguments, **options)
 
 
 class Database:
@@ -66,8 +68,8 @@ class Database:
 
     def __init__(self, url: str, pool_size: int) -> None:
         """Connects when first used. No overflow: connections beyond the pool would be opened and thrown away under load."""
-        self.engine: AsyncEngine = create_async_engine(
-            async_url(url),
+        self.engine = make_engine(
+            url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5,

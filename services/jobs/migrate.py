@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
@@ -10,10 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chassis.lifecycle import StartupError
-from jobs.database import async_url
+from jobs.database import make_engine
 
 log = structlog.get_logger()
 
@@ -58,14 +59,16 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 async def wait_for_database(engine: AsyncEngine) -> None:
-    """Returns once a statement gets through, or raises StartupError after WAIT_SECONDS."""
+    """Returns once a statement gets through. Raises StartupError after WAIT_SECONDS, or at once where waiting would not help."""
     deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
     while True:
         try:
             async with engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
             return
-        except (OSError, TimeoutError, DBAPIError) as error:
+        except asyncpg.ClientConfigurationError as error:
+            raise StartupError(f"JOBS_DATABASE_URL: {error.args[0]}") from None
+        except (OSError, TimeoutError, DBAPIError, asyncpg.InternalClientError) as error:  # the last: of several hosts, none is it
             cause = getattr(error, "orig", None) or error
             if asyncio.get_running_loop().time() > deadline:
                 raise StartupError(f"JOBS_DATABASE_URL: no PostgreSQL answers there: {cause}") from None
@@ -97,7 +100,7 @@ async def check_schema(engine: AsyncEngine) -> None:
 
 async def wait_for_schema(url: str, seconds: float) -> None:
     """`python -m jobs wait-for-schema`: returns once `serve` would start. Raises StartupError with what is missing otherwise."""
-    engine = create_async_engine(async_url(url))
+    engine = make_engine(url)
     deadline = asyncio.get_running_loop().time() + seconds
     try:
         while True:
@@ -115,7 +118,7 @@ async def wait_for_schema(url: str, seconds: float) -> None:
 
 async def run(url: str) -> None:
     """`python -m jobs migrate`."""
-    engine = create_async_engine(async_url(url))
+    engine = make_engine(url)
     try:
         await migrate(engine)
     finally:

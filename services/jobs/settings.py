@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.settings import AmqpSettings, HostPort, Listen, TracingSettings, with_password
 from chassis.tls import ServerTls
+from jobs.database_url import connect_arguments
 
 DatabaseUrl = Annotated[PostgresDsn, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
 
@@ -35,13 +36,21 @@ class DatabaseSettings(BaseSettings):
     database_password: SecretStr | None = None
     """The password of database_url, just as it is; without it, the one in the URL holds."""
     database_url: DatabaseUrl
-    """PostgreSQL, as postgresql://user:password@host:port/database."""
+    """PostgreSQL, as postgresql://user:password@host:port/database, or as its host hands it out: `?sslmode=verify-full`,
+    `&sslrootcert=/a/file` (or `system`), sslcert, sslkey, target_session_attrs and several hosts with commas between work as with
+    libpq. PGSSLMODE and PGSSLROOTCERT hold where it says nothing; what cannot be done, such as channel_binding=require, is refused."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("database_url", mode="before")
     @classmethod
     def _database_password(cls, url: object, info: ValidationInfo) -> object:
         return with_password(url, info.data.get("database_password"))
+
+    @field_validator("database_url")
+    @classmethod
+    def _can_be_done(cls, url: PostgresDsn) -> PostgresDsn:
+        connect_arguments(str(url))
+        return url
 
 
 class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one gives the prefix

@@ -49,6 +49,9 @@ def jobs_settings(postgres_url: str) -> dict[str, str]:
         ("JOBS_WORKER_TOKEN", "short", "at least 16"),
         ("JOBS_AMQP_URL", "http://secret-password@x", "URL scheme"),
         ("JOBS_DATABASE_URL", "mysql://u:secret-password@h/d", "URL scheme"),
+        ("JOBS_DATABASE_URL", "postgresql://u:secret-password@h/d?channel_binding=require", "channel_binding"),
+        ("JOBS_DATABASE_URL", "postgresql://u:secret-password@h/d?sslmode=strict", "verify-full"),
+        ("JOBS_DATABASE_URL", "postgresql://u:secret-password@h/d?sslrootcert=/not/there", "sslrootcert"),
         ("JOBS_LISTEN", "nonsense", "host:port"),
         ("JOBS_LISTEN", "127.0.0.1:99999", "host:port"),
         ("JOBS_AUTH", "maybe", "keys"),
@@ -141,3 +144,21 @@ def test_keys_are_made_listed_and_revoked_on_the_command_line(postgres_url):
     again = start("jobs", "keys", "revoke", key_id, JOBS_DATABASE_URL=postgres_url)
     assert again.returncode == 2
     assert "no key" in again.stderr
+
+
+def test_a_certificate_that_libpq_would_miss_is_named_at_once(tmp_path):
+    url = "postgresql://u:p@127.0.0.1:1/d?sslmode=verify-full"
+    assert_one_line(start("jobs", "migrate", JOBS_DATABASE_URL=url, HOME=str(tmp_path)), "JOBS_DATABASE_URL", "root.crt")
+
+
+@pytest.mark.parametrize("how", ["?sslmode=prefer&connect_timeout=10&application_name=mine", "?ssl=disable"])
+def test_a_uri_as_hosts_of_postgresql_write_it_serves_to_migrate_and_to_list_keys(empty_postgres_url, how):
+    for command in (("jobs", "migrate"), ("jobs", "keys", "list")):
+        ended = start(*command, JOBS_DATABASE_URL=empty_postgres_url + how)
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_of_several_hosts_the_one_that_answers_is_taken(empty_postgres_url):
+    before, _, address = empty_postgres_url.partition("@")
+    ended = start("jobs", "migrate", JOBS_DATABASE_URL=f"{before}@127.0.0.1:{ports.any_free_port()},{address}")
+    assert ended.returncode == 0, ended.stderr

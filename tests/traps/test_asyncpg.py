@@ -12,10 +12,9 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.errors import AppError
-from jobs.database import Database, async_url
+from jobs.database import Database, make_engine
 from postgresql import PostgreSQL
 from waiting import until
 
@@ -52,7 +51,7 @@ async def test_d1_a_pool_keeps_connections_that_refuse_every_write_and_a_ping_fi
     `jobs/database.py` takes 25006 for a disconnect and throws the pool away. Where this fails because SQLAlchemy does so by itself
     now, that line may go, after a look at whether it drops the other connections too.
     """
-    engine = create_async_engine(async_url(demoted), pool_size=1, max_overflow=0, pool_pre_ping=True)
+    engine = make_engine(demoted, pool_size=1, max_overflow=0, pool_pre_ping=True)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
@@ -119,7 +118,7 @@ async def test_d2_a_task_that_is_cancelled_in_a_statement(empty_postgres_url: st
     because the raw connection ends, a cancel anywhere below costs a connection; where a place of the pool is lost, cancellation
     starves the pool, and `Database.connected` needs a shield as well.
     """
-    engine = create_async_engine(async_url(empty_postgres_url), pool_size=1, max_overflow=0, pool_timeout=5)
+    engine = make_engine(empty_postgres_url, pool_size=1, max_overflow=0, pool_timeout=5)
 
     async def backend(seconds: float) -> int:
         async with engine.connect() as connection:
