@@ -23,7 +23,8 @@ class StartupError(Exception):
 def run(main: Callable[[], Awaitable[int | None]]) -> None:
     """Runs a service to its end on uvloop and exits: with main's code, or with one line and code 2 where it could not start.
 
-    A service that is told to end while it still starts has nothing to finish, and ends with code 0.
+    What nobody foresaw is a line of the log like any other, and code 1. A service that is told to end while it still starts has
+    nothing to finish, and ends with code 0.
     """
 
     async def guarded() -> int | None:
@@ -39,6 +40,9 @@ def run(main: Callable[[], Awaitable[int | None]]) -> None:
         code = 0
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:
+        log.critical("service.failed", exc_info=error)
+        code = 1
     sys.exit(code)
 
 

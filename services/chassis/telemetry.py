@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import orjson
 import structlog
@@ -15,6 +17,37 @@ from chassis import vitals
 from chassis.settings import HostPort
 from chassis.sockets import bind
 
+_DATA = re.compile(r"\n(?:DETAIL|HINT): .*|(?<=invalid input for query argument )(\$\d+): .*", re.DOTALL)
+"""What follows an error's own message and may quote a row or an argument, and with it a prompt: as PostgreSQL and asyncpg write it.
+SQLAlchemy's errors, and others that tell of them, hold the same text."""
+
+
+class _WithoutData(structlog.tracebacks.ExceptionDictTransformer):
+    """Exceptions as JSON with what went wrong and where, but not with what it went wrong with.
+
+    There are no local variables of frames, as they hold tokens, and no details of the database's errors, as they hold prompts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(show_locals=False)
+
+    def __call__(self, exc_info: Any) -> list[dict[str, Any]]:
+        stacks = super().__call__(exc_info)
+        sqlstate = getattr(exc_info[1], "sqlstate", None) or getattr(getattr(exc_info[1], "orig", None), "sqlstate", None)
+        if sqlstate:
+            stacks[0]["sqlstate"] = sqlstate
+        return [_without_data(stack) for stack in stacks]
+
+
+def _without_data(stack: dict[str, Any]) -> dict[str, Any]:
+    texts = {"exc_value": _message(stack["exc_value"]), "exc_notes": [_message(note) for note in stack["exc_notes"]]}
+    groups = [[_without_data(one) for one in stacks] for stacks in stack["exceptions"]]
+    return {**stack, **texts, "exceptions": groups}
+
+
+def _message(text: str) -> str:
+    return _DATA.sub(r"\1", text)
+
 
 def configure_logging(service: str, level: str) -> None:
     """Sends every log line, the libraries' included, to stderr as one JSON object with the ids of the current request and job."""
@@ -23,8 +56,7 @@ def configure_logging(service: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {"service": service, **event},
-        # Without the frames' local variables: they hold tokens.
-        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+        structlog.processors.ExceptionRenderer(_WithoutData()),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

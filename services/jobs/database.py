@@ -58,7 +58,7 @@ _away_errors, _overloads, _repeats, _guard_refusals = (
 
 
 def make_engine(url: str, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
-    """SQLAlchemy's engine for what a URI says. asyncpg reads it, as SQLAlchemy knows neither libpq's parameters nor several hosts."""
+    """SQLAlchemy's engine for what a URI says. asyncpg reads it: SQLAlchemy knows neither libpq's parameters nor several hosts."""
     arguments = {**connect_arguments(url), **(connect_args or {})}
     return create_async_engine("postgresql+asyncpg://", connect_args=arguments, **options)
 

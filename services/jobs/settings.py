@@ -38,7 +38,8 @@ class DatabaseSettings(BaseSettings):
     database_url: DatabaseUrl
     """PostgreSQL, as postgresql://user:password@host:port/database, or as its host hands it out: `?sslmode=verify-full`,
     `&sslrootcert=/a/file` (or `system`), sslcert, sslkey, target_session_attrs and several hosts with commas between work as with
-    libpq. PGSSLMODE and PGSSLROOTCERT hold where it says nothing; what cannot be done, such as channel_binding=require, is refused."""
+    libpq, and PGSSLMODE and PGSSLROOTCERT hold where it says nothing. What cannot be done, such as channel_binding=require, is
+    refused at the start."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("database_url", mode="before")

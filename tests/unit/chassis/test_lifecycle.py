@@ -1,5 +1,6 @@
 """A service's start and end, in a process of its own: what a signal does while it starts, and what a second one does."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -39,6 +40,18 @@ run(main)
 """
 
 
+FAILS = """
+from chassis.lifecycle import run
+from chassis.telemetry import configure_logging
+
+async def main():
+    configure_logging("tester", "info")
+    raise RuntimeError("broken")
+
+run(main)
+"""
+
+
 def start(program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program],
@@ -70,3 +83,12 @@ def test_a_second_signal_does_not_cut_the_drain_short():
         service.send_signal(signal.SIGTERM)
         service.communicate("\n", timeout=60)
         assert service.returncode == 0
+
+
+def test_what_nobody_foresaw_is_one_line_of_json_and_code_1():
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILS], env={"PYTHONPATH": str(SERVICES)}, capture_output=True, text=True, check=False
+    )
+    [line] = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (ended.returncode, line["event"], line["level"]) == (1, "service.failed", "critical")
+    assert line["exception"][0]["exc_value"] == "broken"
