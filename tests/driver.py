@@ -37,9 +37,10 @@ class Driver:
         deadline: float = 1000,
         priority: int = 0,
         job_id: UUID | None = None,
+        traceparent: str | None = None,
     ) -> NewJob:
         job_id, tenant = job_id or uuid4(), tenant or self.tenant
-        return NewJob(job_id, tenant, key, b"1", prompt, "a/b", "{}", "{}", priority, deadline, "req-1", None)
+        return NewJob(job_id, tenant, key, b"1", prompt, "a/b", "{}", "{}", priority, deadline, "req-1", traceparent)
 
     async def add_tenant(self, name: str) -> UUID:
         tenant = uuid4()

@@ -16,6 +16,8 @@ class Exported:
     """One span as it came."""
 
     service: str
+    instance: str
+    """The process of the service that it is of; empty where it does not say."""
     name: str
     kind: int
     trace_id: str
@@ -49,7 +51,7 @@ class Collector:
         for resource in message.resource_spans:
             about = _values(resource.resource.attributes)
             for scope in resource.scope_spans:
-                self.spans += [_exported(about["service.name"], span) for span in scope.spans]
+                self.spans += [_exported(about, span) for span in scope.spans]
         body = ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=body, status=self._status, content_type="application/x-protobuf")
 
@@ -70,9 +72,10 @@ async def collecting(status: int = 200) -> AsyncIterator[Collector]:
         await runner.cleanup()
 
 
-def _exported(service: str, span: Any) -> Exported:
+def _exported(about: dict[str, Any], span: Any) -> Exported:
     return Exported(
-        service=service,
+        service=about["service.name"],
+        instance=about.get("service.instance.id", ""),
         name=span.name,
         kind=span.kind,
         trace_id=span.trace_id.hex(),

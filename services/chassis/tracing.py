@@ -97,13 +97,23 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes |
             raise
 
 
-def record(name: str, parent: str | None, began: float, kind: SpanKind, attributes: Attributes) -> None:
-    """Something that was done for another trace than the current one, from `began` (of time.time) until now.
+def failed(span: Span, error: str, status: int = 0) -> None:
+    """Marks what the span is of as failed: by a word of ours, and by the HTTP status of the answer, where there was one."""
+    span.set_status(Status(StatusCode.ERROR, error))
+    span.set_attribute("error.type", error)
+    if status:
+        span.set_attribute("http.response.status_code", status)
+
+
+def record(name: str, parent: str | None, began: float, kind: SpanKind, attributes: Attributes, error: str = "") -> None:
+    """Something that was done for another trace than the current one, from `began` (of time.time) until now; with `error`, in vain.
 
     Nothing is recorded without a parent: what is done for many at once belongs to each of them, or to nobody.
     """
     if _tracer is not None and (known := valid(parent)):
         done = _tracer.start_span(name, _parsed(known), kind, attributes, start_time=int(began * 1e9))
+        if error:
+            failed(done, error)
         done.end()
 
 
@@ -124,16 +134,17 @@ def _bind(traceparent: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def exporting_traces(service: str, settings: TracingSettings) -> AsyncIterator[None]:
+async def exporting_traces(service: str, settings: TracingSettings, instance: str = "") -> AsyncIterator[None]:
     """Has spans made and exported while the context lasts, if the settings name an endpoint.
 
-    They go in batches from a thread of their own. While nobody takes them they are dropped, and nothing waits for it.
+    `instance` tells this process from others of the service. Spans go in batches from a thread of their own. While nobody takes
+    them they are dropped, and nothing waits for it.
     """
     if settings.otel_exporter_otlp_endpoint is None:
         yield
         return
     global _tracer
-    provider = _provider(service, settings)
+    provider = _provider(service, settings, instance)
     _tracer = provider.get_tracer("mediagen")
     try:
         yield
@@ -145,7 +156,7 @@ async def exporting_traces(service: str, settings: TracingSettings) -> AsyncIter
         await asyncio.to_thread(flushed.join, FLUSH_SECONDS)
 
 
-def _provider(service: str, settings: TracingSettings) -> "TracerProvider":
+def _provider(service: str, settings: TracingSettings, instance: str) -> "TracerProvider":
     # Imported here: they take ten megabytes, which nobody pays for whose traces go nowhere.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -156,9 +167,12 @@ def _provider(service: str, settings: TracingSettings) -> "TracerProvider":
     roots = {"always_on": ALWAYS_ON, "always_off": ALWAYS_OFF, "traceidratio": TraceIdRatioBased(settings.otel_traces_sampler_arg)}
     name = settings.otel_traces_sampler
     root = roots[name.removeprefix("parentbased_")]
+    about = {"service.name": settings.otel_service_name or f"mediagen-{service}", "service.version": VERSION}
+    if instance:
+        about["service.instance.id"] = instance
     provider = TracerProvider(
         sampler=ParentBased(root) if name.startswith("parentbased_") else root,
-        resource=Resource.create({"service.name": settings.otel_service_name or f"mediagen-{service}", "service.version": VERSION}),
+        resource=Resource.create(about),
         shutdown_on_exit=False,
     )
     endpoint = f"{str(settings.otel_exporter_otlp_endpoint).rstrip('/')}/v1/traces"

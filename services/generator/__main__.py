@@ -1,8 +1,11 @@
 """`python -m generator`: takes jobs from prompt to stored picture, until SIGTERM. All of it is put together here."""
 
+import socket
 import uuid
 from contextlib import AsyncExitStack
 from functools import partial
+
+import structlog
 
 from chassis import rabbit
 from chassis.channel import channel
@@ -29,16 +32,21 @@ from generator.transfer import Transfers, download_session
 from generator.worker import Worker
 from mediagen.jobs.v1.worker_pb2_grpc import WorkerServiceStub
 
+log = structlog.get_logger()
+
 
 async def main(settings: Settings) -> int:
     """Runs one generator and returns its exit code."""
     configure_logging("generator", settings.log_level)
     token = settings.replicate_token.get_secret_value() if settings.replicate_token else None
     leash, budget, allowed = Leash(), ReadBudget(), AllowedHosts(settings.output_hosts)
+    worker_id = str(uuid.uuid4())
+    # On record with the pod's name, which is the host's: jobs knows who holds a job by this id alone.
+    log.info("generator.started", worker_id=worker_id, host=socket.gethostname(), slots=settings.slots)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(exporting_traces("generator", settings))
+        await stack.enter_async_context(exporting_traces("generator", settings, worker_id))
         stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address, settings.jobs_tls)))
-        jobs = JobsClient(stub, settings.worker_token.get_secret_value(), str(uuid.uuid4()))
+        jobs = JobsClient(stub, settings.worker_token.get_secret_value(), worker_id)
         api = await stack.enter_async_context(replicate_api(str(settings.replicate_url), token))
         bucket = await stack.enter_async_context(
             open_bucket(

@@ -149,7 +149,7 @@ class Worker:
         about: tracing.Attributes = {"mediagen.job_id": grant.job_id, "mediagen.epoch": grant.epoch, "mediagen.mode": _mode(grant)}
         try:
             with tracing.span("run job", SpanKind.CONSUMER, about) as span:
-                log.info("job.granted", mode=pb.Mode.Name(grant.mode))
+                log.info("job.granted", mode=pb.Mode.Name(grant.mode), worker_id=self._jobs.worker_id)
                 outcome = await self._run(held)
                 span.set_attribute("mediagen.outcome", outcome)
         except Exception:

@@ -153,13 +153,13 @@ class Store:
         metrics.claim_batch.observe(len(granted))
         return granted
 
-    async def sweep(self) -> dict[str, int]:
-        """Ends what time has ended: leases, deadlines, and look-ups that can find nothing any more. Returns how many of each."""
+    async def sweep(self) -> dict[str, list[asyncpg.Record]]:
+        """Ends what time has ended: leases, deadlines, and look-ups that can find nothing any more. Returns the jobs of each."""
         done = {}
         for verb, statement in self._sql.sweeps.items():
             rows = await self._database.fetch(statement, verb)
             metrics.count_transitions(rows)
-            done[verb] = sum(row["result"] == "ok" for row in rows)
+            done[verb] = [row for row in rows if row["result"] == "ok"]
         return done
 
     async def ring(self) -> tuple[int, bool, list[Ring]]:

@@ -3,12 +3,17 @@
 import asyncio
 import time
 
+import asyncpg
 import structlog
+from opentelemetry.trace import SpanKind
 
+from chassis import tracing
 from chassis.errors import AppError
 from chassis.failpoints import failpoint
 from jobs import metrics
+from jobs.about import attributes, ids
 from jobs.relay import Relay
+from jobs.states import State
 from jobs.store import Store
 
 log = structlog.get_logger()
@@ -24,6 +29,7 @@ async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds
         await asyncio.sleep(interval)
         try:
             failpoint("jobs.sweep.began")
+            began = time.time()
             done = await store.sweep()
             if time.monotonic() - forgotten > FORGET_SECONDS:
                 forgotten = time.monotonic()
@@ -34,9 +40,27 @@ async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds
         except Exception:  # one odd row must not end the service, and with it every call: it would do so after each restart
             log.exception("sweeper.failed")
             continue
-        for verb, count in done.items():
-            metrics.swept(verb).inc(count)
-            if count:
+        for verb, rows in done.items():
+            metrics.swept(verb).inc(len(rows))
+            if rows:
                 failpoint("jobs.sweep.committed")
-                log.info("sweeper.ended", verb=verb, jobs=count)
                 relay.wake()
+            for row in rows:
+                _tell(verb, row, began)
+
+
+def _tell(verb: str, row: asyncpg.Record, began: float) -> None:
+    """In the log and in the job's trace, as reports are told: `worker_id` is of the generator that held it."""
+    worker_id = str(row["holder"]) if row["holder"] else None
+    error_code = row["error_code"] if row["state"] == State.FAILED else None
+    log.info(
+        "job.swept",
+        **ids(row["job_id"], row),
+        epoch=row["epoch"],
+        verb=verb,
+        state=row["state"],
+        error_code=error_code,
+        worker_id=worker_id,
+    )
+    about = attributes(row["job_id"], row) | ({"mediagen.worker_id": worker_id} if worker_id else {})
+    tracing.record(f"{verb} job", row["traceparent"], began, SpanKind.INTERNAL, about, error_code or "")

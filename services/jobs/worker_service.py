@@ -17,6 +17,7 @@ from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
 from jobs import access, metrics, reports
+from jobs.about import attributes, ids
 from jobs.inbox import Inbox
 from jobs.relay import Relay
 from jobs.reports import parse_uuid
@@ -82,14 +83,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
         slots = min(request.slots, MAX_GRANTS)
         if request.job_ids:
-            ids = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
+            named = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
             failpoint("jobs.claim.received")
-            rows = await self._claims.submit(ClaimCall(worker, ids, slots, request.no_creates))
+            rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates))
             failpoint("jobs.claim.committed")
         else:
             rows = await self._store.claim_due(worker, slots, request.no_creates)
         for row in rows:
-            log.info("job.claimed", **_ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"])
+            log.info("job.claimed", **ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"], worker_id=str(worker))
         self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
         return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
 
@@ -230,12 +231,12 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         for one, row in zip(reported, rows, strict=True):
             metrics.report(one.verb, row["result"]).inc()
             if traceparent := row.get("traceparent"):
-                tracing.record(f"{one.verb} job", traceparent, began, SpanKind.INTERNAL, _about(one, row))
+                tracing.record(f"{one.verb} job", traceparent, began, SpanKind.INTERNAL, attributes(one.job_id, row))
             if one.predict_seconds is not None and row.get("rule"):
                 metrics.count_predict_seconds(row["model"], one.predict_seconds)
             log.info(
                 "job.reported",
-                **_ids(one.job_id, row),
+                **ids(one.job_id, row),
                 epoch=one.epoch,
                 verb=one.verb,
                 result=row["result"],
@@ -251,16 +252,6 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
 def _results(rows: Sequence[asyncpg.Record]) -> list[worker_pb2.Result.ValueType]:
     return [RESULTS[row["result"]] for row in rows]
-
-
-def _ids(job_id: UUID, row: asyncpg.Record) -> dict[str, str | None]:
-    """What a log line about a job names: the call that it is written in is about many."""
-    trace_id = tracing.trace_id(row.get("traceparent")) or None
-    return {"job_id": str(job_id), "request_id": row.get("request_id"), "trace_id": trace_id}
-
-
-def _about(one: Report, row: asyncpg.Record) -> tracing.Attributes:
-    return {"mediagen.job_id": str(one.job_id), "mediagen.result": row["result"], "mediagen.state": str(row["state"])}
 
 
 def _grant(row: asyncpg.Record) -> worker_pb2.Grant:

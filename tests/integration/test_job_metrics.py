@@ -80,7 +80,7 @@ async def test_a_create_of_unknown_outcome_and_a_lease_that_expired_are_told_apa
     since = Since()
     await driver.apply(lost, "lost")
     await driver.set(crashed, "lease_until = now() - interval '1 s'")
-    assert (await driver.store.sweep())["expire"] == 1
+    assert [row["job_id"] for row in (await driver.store.sweep())["expire"]] == [crashed]
     assert since.transitions() == {("lost", "submitting", "unknown"): 1, ("expire", "submitting", "unknown"): 1}
 
 

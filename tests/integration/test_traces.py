@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,12 @@ async def test_a_job_is_one_connected_trace_to_the_upload(start_stack: Callable[
         assert {attributes["mediagen.job_id"] for attributes in about.values()} == {job_id}
         assert named["upload output"].attributes["mediagen.bytes"] > 0
         assert all(span.failed is None for span in spans)
+        [started] = [line for line in log_lines(stack, "generator-1") if line["event"] == "generator.started"]
+        [claimed] = [line for line in log_lines(stack, "jobs") if line["event"] == "job.claimed"]
+        [granted] = [line for line in log_lines(stack, "generator-1") if line["event"] == "job.granted"]
+        instances = {span.instance for span in spans if span.service == "mediagen-generator"}
+        assert {claimed["worker_id"], granted["worker_id"], *instances} == {started["worker_id"]}
+        assert started["host"] == socket.gethostname()
 
         for part in ("gateway", "jobs", "generator-1"):
             lines = [line for line in log_lines(stack, part) if job_id in json.dumps(line)]

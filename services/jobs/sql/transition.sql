@@ -245,7 +245,7 @@ SELECT f.ord,
     END AS result,
     f.job_id, f.verb,
     -- What has changed, for the metrics: by which row of the table, from which state, and how long that took.
-    d.rule, h.state AS was, w.error_code,
+    d.rule, h.state AS was, h.lease_worker AS holder, w.error_code,
     CASE WHEN d.rule = 'claim' THEN extract(epoch FROM now() - h.not_before) END::float8 AS waited,
     extract(epoch FROM w.finished_at - h.created_at)::float8 AS lasted,
     coalesce(w.epoch, h.epoch) AS epoch,

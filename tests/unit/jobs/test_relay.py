@@ -21,7 +21,7 @@ class Store:
         self._call()
         return 1, False, [Ring("job", "request", "")]
 
-    async def sweep(self) -> dict[str, int]:
+    async def sweep(self) -> dict[str, list[Any]]:
         self._call()
         return {}
 
