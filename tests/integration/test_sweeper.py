@@ -17,7 +17,7 @@ from jobs.bell import Bell
 from jobs.relay import Relay
 from jobs.states import State
 from jobs.sweeper import sweep
-from otlp import Collector, collecting
+from otlp import collecting
 from waiting import until
 
 SPAN = "b7ad6b7169203331"
