@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import grpc
 import structlog
 from opentelemetry import context, trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from chassis.errors import AppError
 from chassis.settings import TracingSettings
 from chassis.version import VERSION
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 Attributes = dict[str, str | int | float | bool]
+
+SERVER_ERRORS = {
+    *(grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED),
+    *(grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS),
+}
+"""The codes that OpenTelemetry counts as errors of a server."""
 
 SILENT_SECONDS = 60.0
 """A collector that is away is worth a line in the log only so often."""
@@ -82,7 +90,10 @@ def traceparent() -> str:
 
 @contextlib.contextmanager
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None) -> Iterator[Span]:
-    """Something that this task does, within what it did before. An exception marks it as failed, by its class alone."""
+    """Something that this task does, within what it did before. An exception marks it as failed, by its class alone.
+
+    Of errors that are answers to a caller only those do that are ours, not the caller's: NOT_FOUND is no failure of who says so.
+    """
     if _tracer is None:
         yield INVALID_SPAN
         return
@@ -92,8 +103,12 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes |
             _bind(_written(started))  # a trace begins here
         try:
             yield started
+        except AppError as error:
+            if error.code in SERVER_ERRORS:
+                failed(started, error.code.name)
+            raise
         except Exception as error:
-            started.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            failed(started, type(error).__name__)
             raise
 
 

@@ -76,12 +76,17 @@ async def create(
                 grant.model, grant.input, intent.cancel_after_seconds, timing.create_timeout_seconds, webhook
             )
             span.set_attribute("mediagen.outcome", type(outcome).__name__.lower())
+            if isinstance(outcome, Refused):
+                tracing.failed(span, outcome.error_code, outcome.http_status)
+            elif isinstance(outcome, Unknown):
+                tracing.failed(span, "outcome_unknown", outcome.http_status)
     match outcome:
         case Created(prediction):
             return await _record(held, jobs, api, intent_id, prediction, began)
         case Refused():
             await _refuse(held, jobs, api, intent_id, outcome)
         case Unknown(reason):
+            held.error = "outcome_unknown"
             log.warning("create.unknown", reason=reason)
             failpoint("generator.create.lost")
             await jobs.record_unknown(pb.UnknownCreate(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id, reason=reason))
@@ -141,6 +146,7 @@ async def _refuse(held: Held, jobs: JobsClient, api: ReplicateApi, intent_id: st
     kind, code = refused.kind, refused.error_code
     if refused.http_status in (401, 403) and await api.account_answers():
         kind, code = pb.REFUSAL_KIND_REJECTED, "model_forbidden"  # the account is in order, so it is about this model
+    held.error = code
     log.info("create.refused", kind=pb.RefusalKind.Name(kind), code=code, status=refused.http_status)
     failpoint("generator.create.refused")
     await jobs.record_refusal(

@@ -25,6 +25,8 @@ class Held:
     """Replicate's own status of it."""
     settled: bool = False
     """Whether its outcome here was reported or its epoch passed, so that there is nothing to give back."""
+    error: str = ""
+    """The error_code that it came to here, whether it is final or not."""
     task: asyncio.Task[None] | None = None
     """What works on it."""
     granted_at: float = field(default_factory=time.monotonic)

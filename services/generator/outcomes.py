@@ -53,6 +53,8 @@ class Unknown:
 
     reason: str
     """What was seen."""
+    http_status: int = 0
+    """0 where no answer came."""
 
 
 CreateOutcome = Created | Refused | Unknown
@@ -76,12 +78,12 @@ def create_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Crea
         try:
             prediction = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return Unknown(f"HTTP {status} that is not JSON")
+            return Unknown(f"HTTP {status} that is not JSON", status)
         if isinstance(prediction, dict) and isinstance(prediction.get("id"), str) and prediction["id"]:
             return Created(prediction)
-        return Unknown(f"HTTP {status} without an id")
+        return Unknown(f"HTTP {status} without an id", status)
     if status >= 500 or status < 200 or status == 408:
-        return Unknown(f"HTTP {status}")
+        return Unknown(f"HTTP {status}", status)
     if status < 400:  # a wrong base URL, which is the operator's to correct; the jobs keep their place
         message = f"Replicate's URL redirects to {headers.get('Location')}"
         return Refused(REFUSAL_KIND_ACCOUNT, status, "provider_redirected", message)

@@ -220,6 +220,7 @@ async def fail(
 ) -> str:
     """Reports that the prediction, or the storing of its outputs, came to nothing; jobs decides what follows."""
     failpoint("generator.job.failing")
+    held.error = "" if code == "canceled" else code  # an end that was asked for is no error
     result = await tools.jobs.fail(
         pb.Failure(
             job_id=held.grant.job_id,

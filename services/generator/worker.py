@@ -152,6 +152,8 @@ class Worker:
                 log.info("job.granted", mode=pb.Mode.Name(grant.mode), worker_id=self._jobs.worker_id)
                 outcome = await self._run(held)
                 span.set_attribute("mediagen.outcome", outcome)
+                if held.error:
+                    tracing.failed(span, held.error)
         except Exception:
             outcome = "crashed"  # its lease expires, and another worker goes on with it
             log.exception("job.crashed")

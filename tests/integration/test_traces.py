@@ -4,8 +4,11 @@ import asyncio
 import json
 import secrets
 import socket
+import uuid
 from collections.abc import Callable
 from typing import Any
+
+import grpc
 
 from client import Client
 from otlp import Collector, Exported, collecting
@@ -91,6 +94,40 @@ async def test_a_job_is_one_connected_trace_to_the_upload(start_stack: Callable[
             lines = [line for line in log_lines(stack, part) if line.get("job_id") == job_id and line["event"] != "http.request"]
             of_reads = [line for line in lines if line.get("trace_id") != trace_id]
             assert not of_reads, (part, of_reads)
+        await client.http.aclose()
+
+
+async def test_what_failed_is_marked_as_failed_and_an_answer_to_a_callers_mistake_is_not(start_stack: Callable[..., Stack]) -> None:
+    async with collecting() as collector:
+        stack = start_stack(generators=1, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, **FAST)
+        client = Client(stack)
+        await client.faults(
+            {"effect": "create_answer", "when": {"prompt": "refused"}, "answer": "invalid_input"},
+            {"effect": "create_answer", "when": {"prompt": "lost"}, "answer": "bad_gateway"},
+        )
+        of = {prompt: new_trace() for prompt in ("refused", "lost", "asked")}
+        for prompt in ("refused", "lost"):
+            headers = {"traceparent": f"00-{of[prompt]}-{CLIENT_SPAN}-01"}
+            await client.http.post("/api/v1/generate", json={"prompt": prompt}, headers=headers)
+        headers = {"traceparent": f"00-{of['asked']}-{CLIENT_SPAN}-01"}
+        assert (await client.http.get(f"/api/v1/status/{uuid.uuid4()}", headers=headers)).status_code == 404
+
+        def named(prompt: str, name: str) -> Exported | None:
+            return next((span for span in collector.of(of[prompt]) if span.name.endswith(name)), None)
+
+        for prompt, error, status in (("refused", "invalid_input", 422), ("lost", "outcome_unknown", 502)):
+            run = await until(lambda of=prompt: named(of, "run job"), 30, what="the end of the run")
+            create = named(prompt, "create prediction")
+            assert run and create
+            assert (run.failed, create.failed, create.attributes["error.type"]) == (error, error, error)
+            assert create.attributes["http.response.status_code"] == status
+        call = await until(lambda: named("asked", "GetJob") or named("asked", "BatchGetJobs"), 30, what="the call's span")
+        assert call and call.failed is None
+        about = {name: value for name, value in call.attributes.items() if name.startswith("rpc.")}
+        method = call.name.rpartition("/")[2]
+        code = 0 if method == "BatchGetJobs" else grpc.StatusCode.NOT_FOUND.value[0]
+        service = "mediagen.jobs.v1.JobsService"
+        assert about == {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, "rpc.grpc.status_code": code}
         await client.http.aclose()
 
 

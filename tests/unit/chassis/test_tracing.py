@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
+import grpc
 import pytest
 import structlog
 from opentelemetry.trace import SpanKind
@@ -15,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 import ports
 from chassis import tracing
+from chassis.errors import AppError
 from chassis.settings import TracingSettings, load_settings
 from otlp import Collector, collecting
 from waiting import until
@@ -113,6 +115,18 @@ async def test_a_failure_is_told_by_its_class_and_never_by_its_words(collector: 
             raise ValueError("a secret")
     [span] = collector.spans
     assert span.failed == "ValueError"
+    assert "secret" not in span.whole
+
+
+@pytest.mark.parametrize(("code", "failed"), [("NOT_FOUND", None), ("INVALID_ARGUMENT", None), ("UNAVAILABLE", "UNAVAILABLE")])
+async def test_an_answer_to_the_caller_is_a_failure_only_where_it_is_the_servers(
+    collector: Collector, code: str, failed: str | None
+) -> None:
+    async with tracing.exporting_traces("tester", settings(collector.endpoint)):
+        with pytest.raises(AppError), tracing.span("outer"):
+            raise AppError(grpc.StatusCode[code], "A_REASON", "a secret")
+    [span] = collector.spans
+    assert (span.failed, span.attributes.get("error.type")) == (failed, failed)
     assert "secret" not in span.whole
 
 
