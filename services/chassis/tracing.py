@@ -1,12 +1,13 @@
 """Traces: what a service does for one request or job, as spans that go by OTLP to wherever the settings say.
 
-Where they say nothing no span is made, and the trace that a caller named is passed on as it came. A trace id is in every log line
-either way. Few things have a span: what takes time, and what crosses a border.
+Where they say nothing no span is made, and the trace that a caller named is passed on as it came; where it named none, one that is
+not sampled. A trace id is in every log line either way. Few things have a span: what takes time, and what crosses a border.
 """
 
 import asyncio
 import contextlib
 import logging
+import random
 import re
 import threading
 import time
@@ -81,6 +82,14 @@ def receive(traceparent: str | None) -> None:
     if _tracer is not None:
         context.attach(_parsed(known))
     _bind(known)
+
+
+def begin() -> None:
+    """Where no trace came and no span will begin one, an id is made up that is in every log line of the job, and in no span."""
+    if _tracer is None and not _received.get():
+        made = f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
+        _received.set(made)
+        _bind(made)
 
 
 def traceparent() -> str:

@@ -75,6 +75,7 @@ class Envelope:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         tracing.receive(headers.get("traceparent"))
+        tracing.begin()
         status = 499  # what nginx calls a client that left before its answer began
         sent = 0
 

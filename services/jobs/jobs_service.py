@@ -116,6 +116,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         return await self._create(owner, request, request_id)
 
     async def _create(self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str) -> jobs_pb2.CreateJobResponse:
+        tracing.begin()  # for clients that speak gRPC: the gateway has done so
         with tracing.span("accept job") as span:
             response = await self._accept(owner, request, request_id)
             span.set_attributes({"mediagen.job_id": response.job.id, "mediagen.repeated": response.repeated})

@@ -170,6 +170,22 @@ async def test_without_an_endpoint_the_trace_is_in_every_services_log(stack: Sta
     await client.http.aclose()
 
 
+async def test_a_job_whose_client_names_no_trace_has_one_in_every_services_log(stack: Stack) -> None:
+    client = Client(stack)
+    job = await client.finished((await client.http.post("/api/v1/generate", json={"prompt": "a boat"})).json()["id"])
+    parts = ("gateway", "jobs", "generator-1", "generator-2")
+    lines = {part: [line for line in log_lines(stack, part) if line.get("job_id") == job["id"]] for part in parts}
+    created = [line["trace_id"] for line in lines["jobs"] if line["event"] == "job.accepted"]
+    assert len(created) == 1
+    work = [
+        line for part in ("jobs", "generator-1", "generator-2") for line in lines[part] if not line["event"].startswith("http.")
+    ]
+    assert {line.get("trace_id") for line in work} == set(created)
+    posts = [line for line in log_lines(stack, "gateway") if (line.get("method"), line.get("trace_id")) == ("POST", created[0])]
+    assert len(posts) == 1
+    await client.http.aclose()
+
+
 async def test_a_collector_that_is_away_costs_no_job_and_no_shutdown(start_stack: Callable[..., Stack]) -> None:
     stack = start_stack(generators=1, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **FAST)
     client = Client(stack)

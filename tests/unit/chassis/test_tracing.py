@@ -65,6 +65,26 @@ async def test_without_an_endpoint_a_trace_is_passed_on_as_it_came() -> None:
         assert structlog.contextvars.get_contextvars()["trace_id"] == TRACE
 
 
+async def test_where_no_trace_came_and_none_is_exported_an_id_is_made_up_for_the_log() -> None:
+    async with tracing.exporting_traces("tester", settings(None)):
+        for came in (None, SAMPLED):
+            tracing.receive(came)
+            tracing.begin()
+            assert tracing.valid(tracing.traceparent())
+            assert structlog.contextvars.get_contextvars()["trace_id"] == tracing.trace_id(tracing.traceparent())
+            assert tracing.traceparent() == came if came else tracing.traceparent().endswith("-00")
+
+
+async def test_where_traces_are_exported_the_first_span_begins_one(collector: Collector) -> None:
+    async with tracing.exporting_traces("tester", settings(collector.endpoint)):
+        tracing.receive(None)
+        tracing.begin()
+        with tracing.span("outer"):
+            pass
+    [span] = collector.spans
+    assert span.parent_id == ""
+
+
 async def test_of_a_trace_that_its_caller_does_not_sample_nothing_is_exported_here_or_further_on(collector: Collector) -> None:
     async with tracing.exporting_traces("tester", settings(collector.endpoint)):
         tracing.receive(UNSAMPLED)

@@ -74,7 +74,11 @@ async def test_concurrent_creates_share_calls_and_each_keeps_its_own_request_id(
         assert len(ids) == len(traces) == len(request.requests)
         assert metadata["x-request-id"] == ids[0] and metadata["authorization"] == "Bearer mg_test"
         seen |= {each.job.prompt: (id_, trace) for each, id_, trace in zip(request.requests, ids, traces, strict=True)}
-    assert seen == {f"p-{n}": (f"r-{n}", f"00-{n + 1:032x}-{1:016x}-01" if n % 2 else "") for n in range(60)}
+    assert {prompt: id_ for prompt, (id_, _) in seen.items()} == {f"p-{n}": f"r-{n}" for n in range(60)}
+    for n in range(60):
+        _, trace = seen[f"p-{n}"]
+        assert trace == f"00-{n + 1:032x}-{1:016x}-01" if n % 2 else trace.endswith("-00")
+    assert len({trace for _, trace in seen.values()}) == 60
 
 
 async def test_in_a_batch_one_refused_job_harms_no_other(gateway):

@@ -1,5 +1,7 @@
 """What every request and answer has: ids, headers, log lines, metrics; health, documents, CORS; and `jobs` away."""
 
+import re
+
 import grpc
 import httpx
 import pytest
@@ -32,11 +34,15 @@ async def test_a_request_id_that_is_not_sane_is_replaced(gateway, bad):
     assert len(answer.headers["x-request-id"]) == 32
 
 
-async def test_a_trace_is_passed_on_where_it_is_valid(gateway):
+async def test_a_trace_is_passed_on_where_it_is_valid_and_otherwise_one_is_begun_that_is_not_sampled(gateway, lines):
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     for trace in (good, good.replace("00-", "ff-"), "00-" + "0" * 32 + "-b7ad6b7169203331-01", "x"):
         await gateway.http.get("/api/v1/jobs", headers={"traceparent": trace})
-    assert [metadata.get("traceparent") for _, metadata in gateway.jobs.calls["ListJobs"]] == [good, None, None, None]
+    passed_on = [metadata.get("traceparent") for _, metadata in gateway.jobs.calls["ListJobs"]]
+    assert passed_on[0] == good
+    assert all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", begun) for begun in passed_on[1:])
+    assert len(set(passed_on)) == 4
+    assert [line["trace_id"] for line in lines] == [one.split("-")[1] for one in passed_on]
 
 
 async def test_no_log_line_holds_the_access_token_of_a_link(gateway, lines, caplog, capsys):
