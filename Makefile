@@ -1,4 +1,5 @@
-# Everything here works on a machine with make, python3 (3.11 to 3.13) and apt: what is missing is set up first.
+# Everything here works on a machine with make, python3 (3.11 to 3.13) and apt: what is missing is set up first. What works in a
+# cluster (make images, kind, helm, e2e) needs no apt: it runs on macOS and other systems, too.
 # The work is done in deploy/local (Python); a variable after a target, such as GENERATORS=4, is passed to it.
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export override PROMPT := $(value PROMPT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs simulator test model properties failpoints faults alerts e2e upgrade chaos verdict bench \
+.PHONY: help setup python demo up down status logs simulator test model properties failpoints faults alerts e2e upgrade chaos verdict bench \
         images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page protos \
         lock clean
 
@@ -26,6 +27,9 @@ help:  ## Show this list
 
 setup:  ## Install what is missing: uv, the Python packages, PostgreSQL, RabbitMQ, Prometheus
 	@$(PYTHON) deploy/local/bootstrap.py
+
+python:  # uv and the Python packages alone, on any system: what needs neither PostgreSQL nor RabbitMQ here
+	@$(PYTHON) deploy/local/bootstrap.py --python-only
 
 demo: setup  ## Start the system and have one picture made: PROMPT="a lighthouse at dusk" MODEL=owner/name
 	@$(LOCAL) demo
@@ -127,11 +131,11 @@ kind: images helm  ## Make a cluster with kind, install the chart and have one p
 kind-down:  ## Delete the cluster of make kind
 	kind delete cluster --name mediagen
 
-helm: setup  ## Have Helm 3 and 4 in .local/helm: the machine's own, or built from source, once, in some minutes
+helm: python  ## Have Helm 3 and 4 in .local/helm: the machine's own, or built from source, once, in some minutes
 	@$(VENV)/python deploy/local/helm.py
 
 CHART := deploy/helm/mediagen
-check-chart: helm
+check-chart: setup helm
 	@for helm in .local/helm/3/helm .local/helm/4/helm; do for values in $(CHART)/ci/*-values.yaml; do \
 	    $$helm lint --strict --quiet --kube-version 1.30.0 $(CHART) -f $$values || exit 1; \
 	done; done

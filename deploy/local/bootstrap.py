@@ -1,5 +1,7 @@
 """`make setup`: everything that the system and its tests need, on a machine that has make, python3 and apt.
 
+With --python-only it is uv and the Python packages, which is all that `make kind` and `make helm` need, on any system.
+
 Runs on the bare python3 with the standard library only. What is in place is left alone, so a second call takes no time:
 uv lives in .local/uv, the Python packages in .venv, and a stamp in .venv names the requirements it was filled from.
 """
@@ -35,7 +37,7 @@ def main() -> int:
     try:
         with (LOCAL / "setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once would install into each other
-            packages.install_missing(LOG)
+            packages.install_missing(LOG, python_only="--python-only" in sys.argv[1:])
             install_uv()
             fill_venv()
     except StepFailed as failure:

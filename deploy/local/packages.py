@@ -28,11 +28,13 @@ def postgresql_programs() -> list[Path]:
     return versions or ([Path(elsewhere).resolve().parent] if elsewhere else [])
 
 
-def missing_packages() -> list[str]:
-    """The distribution's packages that this machine still lacks."""
+def missing_packages(*, python_only: bool = False) -> list[str]:
+    """The distribution's packages that this machine still lacks: all that the project uses, or what Python itself lacks."""
     missing = []
     if importlib.util.find_spec("ensurepip") is None:
         missing.append("python3-venv")
+    if python_only:
+        return missing
     if not postgresql_programs():
         missing.append("postgresql")
     if not RABBITMQ_SERVER.exists():
@@ -49,9 +51,9 @@ def libfaketime() -> Path | None:
     return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
-def install_missing(log: Path) -> None:
-    """Install what `missing_packages` names; raise StepFailed with the command to type where that is not possible."""
-    names = missing_packages()
+def install_missing(log: Path, *, python_only: bool = False) -> None:
+    """Install what is missing; raise StepFailed with the command to type where that is not possible."""
+    names = missing_packages(python_only=python_only)
     if not names:
         return
     if shutil.which("apt-get") is None:
@@ -65,7 +67,7 @@ def install_missing(log: Path) -> None:
     with _services_not_started(as_root):
         run_step("reading the distribution's package lists", [*apt, "update", "-q"], log)
         run_step(f"installing {', '.join(names)} from the distribution", [*apt, "install", *APT_OPTIONS, *names], log)
-    still_missing = missing_packages()
+    still_missing = missing_packages(python_only=python_only)
     if still_missing:
         raise StepFailed(f"apt-get installed {', '.join(names)}, yet {', '.join(still_missing)} cannot be found")
 
