@@ -32,7 +32,7 @@ def test_every_error_code_that_a_job_can_fail_with_has_a_series_of_its_own():
 def test_every_series_of_an_error_code_is_one_that_somebody_fails_with():
     sources = [*(ROOT / "services" / "generator").glob("*.py"), ROOT / "services" / "jobs" / "sql" / "transition.sql"]
     written = set(re.findall(r"""["'](\w+)["']""", "\n".join(path.read_text() for path in sources)))
-    assert metrics.CODES <= written
+    assert written >= metrics.CODES
 
 
 def test_every_verb_that_generators_report_with_has_its_series_of_stale_reports():
