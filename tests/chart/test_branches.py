@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from chart.rendering import CHART, MAJORS, VALUES, Rendered, container, environment, render
+from chart.rendering import CHART, MAJORS, VALUES, Refused, Rendered, container, environment, render
 
 DEFAULT, EXTERNAL, EVERYTHING = VALUES["default"], VALUES["external"], VALUES["everything"]
 
@@ -90,7 +90,88 @@ def test_as_a_hook_the_job_runs_before_install_and_upgrade_and_needs_nothing_of_
     assert "annotations" not in render(EXTERNAL).one("Job", "migrate")["metadata"]
 
 
+def test_the_job_beside_the_release_has_no_end_at_which_it_would_never_be_tried_again():
+    job = render(EXTERNAL).one("Job", "migrate")["spec"]
+    assert "activeDeadlineSeconds" not in job and job["backoffLimit"] == 100
+    assert job["template"]["spec"]["restartPolicy"] == "OnFailure"
+
+
+def test_a_hook_ends_leaves_its_logs_and_has_one_name_so_that_the_next_one_replaces_it():
+    job = render(EXTERNAL, {"migrations": {"mode": "hook", "timeoutSeconds": 90}})["Job/migrate"]["spec"]
+    assert (job["activeDeadlineSeconds"], job["template"]["spec"]["restartPolicy"]) == (90, "Never")
+    assert "Job/migrate" in render(EXTERNAL, {"migrations": {"mode": "hook"}, "jobs": {"image": {"tag": "next"}}})
+
+
+PLACED = {
+    "nodeSelector": {"pool": "media"},
+    "tolerations": [{"key": "media", "operator": "Exists"}],
+    "priorityClassName": "high",
+    "affinity": {
+        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
+    },
+    "podAnnotations": {"example.com/pod": "yes"},
+    "podLabels": {"example.com/tier": "back"},
+    "serviceAccount": {"name": "mine"},
+    "extraInitContainers": [{"name": "proxy", "image": "proxy", "restartPolicy": "Always"}],
+}
+
+
+def test_the_migration_and_the_test_run_where_jobs_does_and_are_not_taken_for_it():
+    rendered = render(DEFAULT, {"jobs": PLACED})
+    for pod in (rendered.one("Job", "migrate")["spec"]["template"], rendered["Pod/test"]):
+        spec = pod["spec"]
+        assert {key: spec[key] for key in ("nodeSelector", "tolerations", "priorityClassName")} == {
+            key: PLACED[key] for key in ("nodeSelector", "tolerations", "priorityClassName")
+        }
+        assert list(spec["affinity"]) == ["nodeAffinity"]  # jobs waits for the migration, on nodes that it must not be kept from
+        assert spec["serviceAccountName"] == "mine"
+        assert [one["name"] for one in spec["initContainers"]] == ["proxy"]
+        assert pod["metadata"]["annotations"]["example.com/pod"] == "yes"
+        assert pod["metadata"]["labels"]["example.com/tier"] == "back"
+        assert pod["metadata"]["labels"]["app.kubernetes.io/component"] != "jobs"
+    with pytest.raises(Refused):
+        render(DEFAULT, {"jobs": {"podLabels": {"app.kubernetes.io/component": "jobs"}}})
+
+
+def test_a_hook_has_only_an_account_that_was_there_before():
+    def account(values: dict[str, object]) -> object:
+        job = render(EXTERNAL, {"migrations": {"mode": "hook"}, "jobs": {"serviceAccount": values}})["Job/migrate"]
+        return job["spec"]["template"]["spec"].get("serviceAccountName")
+
+    assert (account({"name": "made"}), account({"create": False, "name": "mine"})) == (None, "mine")
+
+
+def test_init_containers_of_the_values_come_before_the_charts_own():
+    spec = render(DEFAULT, {"jobs": PLACED})["Deployment/jobs"]["spec"]["template"]["spec"]
+    assert [one["name"] for one in spec["initContainers"]] == ["proxy", "wait-for-schema"]
+
+
 # Stores
+
+
+@pytest.mark.parametrize(
+    ("mode", "custom", "file"),
+    [
+        ("prefer", "", None),
+        ("require", "", None),
+        ("require", "company", "/etc/mediagen/ca/ca.crt"),
+        ("verify-ca", "", "/etc/ssl/certs/ca-certificates.crt"),
+        ("verify-full", "", "/etc/ssl/certs/ca-certificates.crt"),
+    ],
+)
+def test_the_systems_authorities_are_named_only_where_the_certificate_is_to_be_checked(mode, custom, file):
+    values = {"postgresql": {"external": {"sslMode": mode, "caSecret": ""}}, "customCA": {"secret": custom}}
+    assert variables(render(EXTERNAL, values), "jobs").get("PGSSLROOTCERT") == file
+
+
+@pytest.mark.parametrize(("tls", "port", "url"), [(True, None, "amqps:5671"), (False, None, "amqp:5672"), (True, 7, "amqps:7")])
+def test_the_port_of_rabbitmq_goes_with_tls(tls, port, url):
+    rendered = render(EXTERNAL, {"rabbitmq": {"external": {"tls": tls, "port": port}}, "networkPolicy": {"enabled": True}})
+    scheme, _, number = url.partition(":")
+    assert variables(rendered, "jobs")["JOBS_AMQP_URL"] == f"{scheme}://$(RABBITMQ_USERNAME)@mediagen.rabbitmq:{number}/mediagen"
+    egress = rendered["NetworkPolicy/jobs"]["spec"]["egress"]
+    assert int(number) in [rule["ports"][0]["port"] for rule in egress]
 
 
 def test_embedded_stores_are_there_only_where_they_are_asked_for():
@@ -170,7 +251,7 @@ def test_users_may_be_named_in_the_values_and_the_gateway_may_have_the_writers_k
     rendered = render(EXTERNAL, plain)
     jobs = variables(rendered, "jobs")
     assert jobs["JOBS_DATABASE_URL"] == "postgresql://mediagen@mediagen-rw.databases:6432/mediagen"
-    assert jobs["PGSSLROOTCERT"] == "/etc/ssl/certs/ca-certificates.crt"
+    assert "PGSSLROOTCERT" not in jobs
     assert jobs["JOBS_AMQP_URL"] == "amqp://mediagen@mediagen.rabbitmq:5671/"
     assert variables(rendered, "gateway")["GATEWAY_S3_SECRET_KEY"] == "media-writer:secret-key"
     assert set(rendered["Secret/generated"]["data"]) == {"worker-token"}
@@ -230,7 +311,37 @@ def test_one_log_level_is_for_all_and_a_service_may_have_its_own():
     assert variables(rendered, "jobs")["JOBS_LOG_LEVEL"] == "debug"
 
 
+@pytest.mark.parametrize("major", MAJORS)
+def test_a_variable_of_the_values_replaces_the_charts(major):
+    given = [{"name": "JOBS_LOG_LEVEL", "value": "error"}, {"name": "PGSSLMODE", "value": "disable"}]
+    rendered = render(EXTERNAL, {"jobs": {"extraEnv": given}}, major=major)
+    assert variables(rendered, "jobs")["JOBS_LOG_LEVEL"] == "error"  # `variables` refuses one that is there twice
+    waits = environment(container(rendered["Deployment/jobs"], "wait-for-schema"))
+    assert (waits["PGSSLMODE"], waits["JOBS_DATABASE_PASSWORD"]) == ("disable", "mediagen-app:password")
+
+
+def test_a_probe_may_be_left_out_and_a_strategy_may_be_another_one():
+    values = {"gateway": {"probes": {"startup": None}, "strategy": {"type": "Recreate"}}}
+    deployment = render(DEFAULT, values)["Deployment/gateway"]
+    assert "startupProbe" not in container(deployment) and "livenessProbe" in container(deployment)
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
 # The ways in
+
+
+@pytest.mark.parametrize(
+    ("kind", "has"),
+    [
+        ("ClusterIP", set()),
+        ("NodePort", {"externalTrafficPolicy"}),
+        ("LoadBalancer", {"externalTrafficPolicy", "loadBalancerSourceRanges"}),
+    ],
+)
+def test_the_gateways_service_has_what_its_type_may_have(kind, has):
+    values = {"type": kind, "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ["192.0.2.0/24"]}
+    service = render(DEFAULT, {"gateway": {"service": values}})["Service/gateway"]["spec"]
+    assert {"externalTrafficPolicy", "loadBalancerSourceRanges"} & service.keys() == has
 
 
 def test_an_ingress_a_route_or_a_load_balancer_leads_to_rest_and_links_then_begin_as_the_client_called():
@@ -338,6 +449,22 @@ def test_the_policy_opens_the_port_of_the_object_storage(endpoint, port):
     values = {"networkPolicy": {"enabled": True}, "objectStorage": {"external": {"endpoint": endpoint}}}
     egress = render(EXTERNAL, values)["NetworkPolicy/gateway"]["spec"]["egress"]
     assert [rule["ports"][0]["port"] for rule in egress] == [53, 50051, port]
+
+
+def test_policies_open_the_ports_that_the_values_name():
+    values = {
+        "networkPolicy": {"enabled": True},
+        "replicate": {"url": "http://proxy.example.com:8000"},
+        "generator": {"config": {"outputHosts": ["replicate.delivery", "files.example.com:8443"]}},
+        "tracing": {"endpoint": "http://collector:4318"},
+    }
+    rendered = render(EXTERNAL, values)
+    open_to_all = [rule["ports"] for rule in rendered["NetworkPolicy/generator"]["spec"]["egress"] if "to" not in rule]
+    assert {443, 8000, 8443} == {port["port"] for port in open_to_all[-2]}
+    for name in ("gateway", "jobs", "generator"):
+        assert rendered[f"NetworkPolicy/{name}"]["spec"]["egress"][-1]["ports"] == [{"port": 4318, "protocol": "TCP"}]
+    simulated = render(DEFAULT, values | {"replicate": {"url": ""}})["NetworkPolicy/generator"]["spec"]["egress"]
+    assert [443, 8443] in [[port["port"] for port in rule["ports"]] for rule in simulated]
 
 
 @pytest.mark.parametrize("name", ["gateway", "jobs", "generator"])
@@ -502,6 +629,14 @@ def test_traces_go_where_the_values_say_and_nowhere_otherwise():
     assert "OTEL_TRACES_SAMPLER_ARG" not in plain and plain["OTEL_TRACES_SAMPLER"] == "parentbased_always_on"
 
 
+def test_a_collector_behind_the_custom_authority_is_trusted():
+    values = {"customCA": {"secret": "company"}, "tracing": {"endpoint": "https://collector:4318"}}
+    for name in ("gateway", "jobs", "generator"):
+        assert variables(render(EXTERNAL, values), name)["OTEL_EXPORTER_OTLP_CERTIFICATE"] == "/etc/mediagen/ca/ca.crt"
+    without = variables(render(EXTERNAL, values, {"customCA": {"secret": ""}}), "jobs")
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE" not in without
+
+
 # The pod of helm test, and the rest
 
 
@@ -526,7 +661,27 @@ def test_more_objects_may_be_objects_or_text_and_are_templates():
     [
         ({}, ["port-forward svc/demo-mediagen-gateway 8080:80", "scale deployment/demo-mediagen-generator", "simulator"], []),
         ({"gateway": {"service": {"type": "NodePort", "nodePort": 30080}}}, ["port 30080 of any node"], ["port-forward"]),
-        ({"ingress": {"enabled": True, "hosts": ["a.example.com"]}}, ["http://a.example.com"], ["port-forward"]),
+        ({"ingress": {"enabled": True, "hosts": ["a.example.com"]}}, ["URL=http://a.example.com"], ["port-forward"]),
+        (
+            {"gatewayApi": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "p"}], "hostnames": ["b.example.com"]}}},
+            ["URL=https://b.example.com"],
+            ["port-forward"],
+        ),
+        ({"gateway": {"service": {"type": "LoadBalancer"}}}, ["URL=http://$(kubectl", "loadBalancer.ingress"], ["port-forward"]),
+        (
+            {
+                "tls": {"enabled": True, "secretName": "jobs-tls", "mutual": True},
+                "gatewayApi": {"grpcRoute": {"enabled": True, "parentRefs": [{"name": "p"}]}},
+            },
+            [
+                "demo-mediagen-jobs\n",
+                "demo-mediagen-jobs-internal\n",
+                "demo-mediagen-jobs.media\n",
+                "demo-mediagen-jobs.media.svc\n",
+            ]
+            + ["ca.crt of the Secret jobs-tls, and show a certificate", "needs a BackendTLSPolicy", "and a client certificate"],
+            [],
+        ),
         ({"generator": {"keda": {"enabled": True}}}, [], ["scale deployment"]),
         ({}, ["the embedded postgresql, rabbitmq, objectStorage are for tests", "the data goes with the release"], []),
     ],

@@ -99,7 +99,7 @@ def test_the_schema_lists_the_keys_of_every_map_that_is_not_passed_on():
         value: Any = DEFAULTS
         for key in path.split("."):
             value = value[key]
-        missing = {"autoscaling", "pdb"} if path == "simulator" else {"claims"}
+        missing = {"rollingUpdate"} if path == "simulator.strategy" else {"claims"}
         assert listed - missing == set(value), path
 
 
@@ -134,6 +134,25 @@ def test_both_helms_refuse_a_misspelt_key_at_the_top(major):
         {"postgresql": {"external": {"sslMode": "verify"}}},
         {"objectStorage": {"external": {"endpoint": "s3.example.com"}}},
         {"objectStorage": {"external": {"endpoint": "https://s3.example.com/bucket"}}},
+        {"objectStorage": {"bucket": "My_Media"}},
+        {"objectStorage": {"external": {"secretKeys": {"accessKey": ""}}}},
+        {"workerToken": {"secretKey": ""}},
+        {"simulator": {"autoscaling": {"enabled": True}}},
+        {"simulator": {"pdb": {"enabled": True}}},
+        {"tracing": {"sampler": "jaeger_remote"}},
+        {"tracing": {"samplerArg": "often"}},
+        {"gateway": {"strategy": {"type": "OnDelete"}}},
+        {"gateway": {"pdb": {"maxUnavailable": "some"}}},
+        {"gateway": {"podAnnotations": {"example.com/number": 1}}},
+        {"gateway": {"nodeSelector": {"fast": True}}},
+        {"global": {"labels": {"number": 1}}},
+        {"jobs": {"service": {"port": 443}}},
+        {"ingress": {"path": "/media"}},
+        {"gateway": {"config": None}},
+        {"generator": {"keda": None}},
+        {"tls": None},
+        {"customCA": None},
+        {"tests": None},
     ],
     ids=str,
 )

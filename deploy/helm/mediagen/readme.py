@@ -27,7 +27,7 @@ This page lists the values. The chart renders with Helm 3 and Helm 4, for Kubern
 
 Secrets that are not named are generated, and found again at an upgrade by `lookup`. Where charts are rendered without a cluster
 (Argo CD, `helm template | kubectl apply`) nothing can be found: name your own there, with every `existingSecret`. Passwords may
-hold any character. Pods are not told of a Secret that changes: `annotations` of a component take a reloader's, which certificates
+hold any character; that of the embedded RabbitMQ, letters and digits. Pods are not told of a Secret that changes: `annotations` of a component take a reloader's, which certificates
 of mutual TLS need.
 
     helm install mediagen deploy/helm/mediagen --namespace mediagen --create-namespace --values my-values.yaml

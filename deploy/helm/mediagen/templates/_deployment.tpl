@@ -12,7 +12,8 @@ spec:
   replicas: {{ $component.replicas }}
   {{- end }}
   strategy:
-    {{- toYaml $component.strategy | nindent 4 }}
+    {{- /* Helm merges maps, so the default's rollingUpdate stays beside another type, which Kubernetes refuses. */}}
+    {{- toYaml (eq $component.strategy.type "Recreate" | ternary (omit $component.strategy "rollingUpdate") $component.strategy) | nindent 4 }}
   selector:
     matchLabels:
       {{- include "mediagen.selectorLabels" . | nindent 6 }}
@@ -38,11 +39,12 @@ spec:
       terminationGracePeriodSeconds: {{ $component.terminationGracePeriodSeconds }}
       {{- if or .initContainers $component.extraInitContainers }}
       initContainers:
-        {{- with .initContainers }}
-        {{- . | nindent 8 }}
-        {{- end }}
+        # The values' come first: a native sidecar, such as a proxy of the database, then serves the chart's own.
         {{- with $component.extraInitContainers }}
         {{- toYaml . | nindent 8 }}
+        {{- end }}
+        {{- with .initContainers }}
+        {{- . | nindent 8 }}
         {{- end }}
       {{- end }}
       containers:
@@ -55,15 +57,21 @@ spec:
             {{- .ports | nindent 12 }}
           resources:
             {{- toYaml $component.resources | nindent 12 }}
+          {{- with $component.probes.startup }}
           startupProbe:
-            httpGet: {path: /livez, port: {{ .probePort }}}
-            {{- toYaml $component.probes.startup | nindent 12 }}
+            httpGet: {path: /livez, port: {{ $.probePort }}}
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- with $component.probes.liveness }}
           livenessProbe:
-            httpGet: {path: /livez, port: {{ .probePort }}}
-            {{- toYaml $component.probes.liveness | nindent 12 }}
+            httpGet: {path: /livez, port: {{ $.probePort }}}
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- with $component.probes.readiness }}
           readinessProbe:
-            httpGet: {path: /readyz, port: {{ .probePort }}}
-            {{- toYaml $component.probes.readiness | nindent 12 }}
+            httpGet: {path: /readyz, port: {{ $.probePort }}}
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
           {{- with $component.preStopSleepSeconds }}
           lifecycle:
             preStop:
@@ -85,11 +93,14 @@ imagePullPolicy: {{ $component.image.pullPolicy }}
 securityContext:
   {{- toYaml $component.securityContext | nindent 2 }}
 env:
-  {{- .env | trim | nindent 2 }}
-  {{- with include "mediagen.customCA.env" .root | trim }}{{ nindent 2 . }}{{ end }}
-  {{- with $component.extraEnv }}
-  {{- toYaml . | nindent 2 }}
+  {{- /* A variable that is there twice is refused by a server-side apply, so what `extraEnv` names replaces the chart's. */}}
+  {{- $replaced := list }}
+  {{- range $component.extraEnv }}{{ $replaced = append $replaced .name }}{{ end }}
+  {{- $variables := list }}
+  {{- range printf "%s\n%s" (trim .env) (include "mediagen.customCA.env" .root | trim) | fromYamlArray }}
+  {{- if not (has .name $replaced) }}{{ $variables = append $variables . }}{{ end }}
   {{- end }}
+  {{- concat $variables ($component.extraEnv | default list) | toYaml | nindent 2 }}
 {{- with $component.extraEnvFrom }}
 envFrom:
   {{- toYaml . | nindent 2 }}
@@ -149,7 +160,8 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{- define "mediagen.scheduling" -}}
+{{/* On which nodes pods may run, and how urgent they are. */}}
+{{- define "mediagen.nodes" -}}
 {{- $component := index .root.Values .component -}}
 {{- with $component.priorityClassName }}
 priorityClassName: {{ . }}
@@ -162,6 +174,24 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/*
+The same for pods that run once, by the values of a component: the migration, the test. They do not keep away from the component's pods,
+as those wait for the migration, on the last node that is free.
+*/}}
+{{- define "mediagen.placement" -}}
+{{- include "mediagen.nodes" . }}
+{{- with (index .root.Values .component).affinity.nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{- define "mediagen.scheduling" -}}
+{{- $component := index .root.Values .component -}}
+{{- include "mediagen.nodes" . }}
 {{- with $component.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}

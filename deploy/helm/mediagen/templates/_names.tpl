@@ -4,11 +4,11 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* Room is left for the longest suffix, `-gateway-metrics`, within 63 characters. */}}
+{{/* Room is left for the longest name of a StatefulSet, `-object-storage`, within 52: its pods' label adds a hash, within 63. */}}
 {{- define "mediagen.fullname" -}}
 {{- $name := include "mediagen.name" . -}}
 {{- $default := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- .Values.fullnameOverride | default $default | trunc 45 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default $default | trunc 37 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "mediagen.componentName" -}}

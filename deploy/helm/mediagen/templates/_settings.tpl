@@ -56,9 +56,23 @@
 {{- if not $embedded.enabled }}
 - name: PGSSLMODE
   value: {{ $external.sslMode }}
-- name: PGSSLROOTCERT
-  value: {{ if $external.caSecret }}/etc/mediagen/postgresql-ca/{{ $external.caKey }}{{ else if eq (include "mediagen.hasCustomCA" .) "true" }}/etc/mediagen/ca/{{ .Values.customCA.key }}{{ else }}/etc/ssl/certs/ca-certificates.crt{{ end }}
+{{- /* Where there is a file, `require` checks the server's certificate too, so the system's is for who asked for the check alone. */}}
+{{- $file := hasPrefix "verify-" $external.sslMode | ternary "/etc/ssl/certs/ca-certificates.crt" "" }}
+{{- if $external.caSecret }}
+{{- $file = printf "/etc/mediagen/postgresql-ca/%s" $external.caKey }}
+{{- else if eq (include "mediagen.hasCustomCA" .) "true" }}
+{{- $file = printf "/etc/mediagen/ca/%s" .Values.customCA.key }}
 {{- end }}
+{{- with $file }}
+- name: PGSSLROOTCERT
+  value: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "mediagen.rabbitmq.port" -}}
+{{- $external := .Values.rabbitmq.external -}}
+{{- $external.port | default ($external.tls | ternary 5671 5672) -}}
 {{- end }}
 
 {{/* dict root, component */}}
@@ -80,7 +94,7 @@
 {{ include "mediagen.fromSecret" (dict "name" "RABBITMQ_USERNAME" "secret" $external.existingSecret "key" .) }}
 {{- end }}
 - name: {{ $prefix }}_AMQP_URL
-  value: {{ $external.tls | ternary "amqps" "amqp" }}://{{ $user }}@{{ $external.host }}:{{ $external.port }}/{{ $external.vhost | trimPrefix "/" | urlquery }}
+  value: {{ $external.tls | ternary "amqps" "amqp" }}://{{ $user }}@{{ $external.host }}:{{ include "mediagen.rabbitmq.port" .root }}/{{ $external.vhost | trimPrefix "/" | urlquery }}
 {{- end }}
 {{- end }}
 
@@ -123,6 +137,11 @@
 {{- if .endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ .endpoint | quote }}
+{{- if and (hasPrefix "https://" .endpoint) (eq (include "mediagen.hasCustomCA" $) "true") }}
+{{- /* The exporter trusts certifi's authorities, or those of this file: it does not look at SSL_CERT_FILE. */}}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/mediagen/ca/{{ $.Values.customCA.key }}
+{{- end }}
 - name: OTEL_TRACES_SAMPLER
   value: {{ .sampler | quote }}
 {{- with .samplerArg }}
