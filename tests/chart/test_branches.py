@@ -678,8 +678,10 @@ def test_more_objects_may_be_objects_or_text_and_are_templates():
                 "demo-mediagen-jobs-internal\n",
                 "demo-mediagen-jobs.media\n",
                 "demo-mediagen-jobs.media.svc\n",
-            ]
-            + ["ca.crt of the Secret jobs-tls, and show a certificate", "needs a BackendTLSPolicy", "and a client certificate"],
+                "ca.crt of the Secret jobs-tls, and show a certificate",
+                "needs a BackendTLSPolicy",
+                "and a client certificate",
+            ],
             [],
         ),
         ({"generator": {"keda": {"enabled": True}}}, [], ["scale deployment"]),

@@ -25,10 +25,10 @@ HEAD = """# The chart mediagen
 This page lists the values. The chart renders with Helm 3 and Helm 4, for Kubernetes 1.30 and newer. Its images are described in
 [docs/images.md](../../../docs/images.md), upgrades in [docs/upgrades.md](../../../docs/upgrades.md).
 
-Secrets that are not named are generated, and found again at an upgrade by `lookup`. Where charts are rendered without a cluster
-(Argo CD, `helm template | kubectl apply`) nothing can be found: name your own there, with every `existingSecret`. Passwords may
-hold any character; that of the embedded RabbitMQ, letters and digits. Pods are not told of a Secret that changes: `annotations` of a component take a reloader's, which certificates
-of mutual TLS need.
+Secrets that are not named are generated, and found again at an upgrade by `lookup`. Where charts are rendered without a
+cluster (Argo CD, `helm template | kubectl apply`) nothing can be found: name your own there, with every `existingSecret`.
+Passwords may hold any character; that of the embedded RabbitMQ, letters and digits. Pods are not told of a Secret that
+changes: `annotations` of a component take a reloader's, which certificates of mutual TLS need.
 
     helm install mediagen deploy/helm/mediagen --namespace mediagen --create-namespace --values my-values.yaml
 
