@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import cast
 
 import aio_pika
@@ -41,11 +42,14 @@ WATCHDOG_SECONDS = 5.0
 NOBODY = "mediagen.nobody"
 """A queue that there is not."""
 
-_up = Gauge("mediagen_rabbitmq_up", "1 while the connection to RabbitMQ works.", ["role"])
+_up = Gauge("mediagen_rabbitmq_up", "1 while RabbitMQ works: it has confirmed to who publishes, and delivers to who consumes.", ["role"])
+_role: ContextVar[str] = ContextVar("role")
+"""Whose session runs. A broker that takes connections may still answer nothing: only who has set up a session knows that it works."""
 
 
 async def supervise(url: str, role: str, session: Callable[[AbstractConnection], Awaitable[None]]) -> None:
     """Keeps a connection up for ever and runs `session` on it; when either ends, drops both and connects again, soon."""
+    _role.set(role)
     _up.labels(role).set(0)  # known from the start: where RabbitMQ was away all along, an alert would else see nothing
     delay = 0.5
     while True:
@@ -57,7 +61,6 @@ async def supervise(url: str, role: str, session: Callable[[AbstractConnection],
             log.warning("rabbitmq.away", role=role, error=f"{type(error).__name__}: {error}", retry_in=round(delay, 1))
         else:
             log.info("rabbitmq.connected", role=role)
-            _up.labels(role).set(1)
             try:
                 await _run_until_closed(connection, session)
             except Exception as error:
@@ -89,6 +92,11 @@ async def _run_until_closed(connection: AbstractConnection, session: Callable[[A
         await asyncio.gather(work, closed, return_exceptions=True)
 
 
+def _works() -> None:
+    if role := _role.get(None):
+        _up.labels(role).set(1)
+
+
 async def declare(channel: AbstractChannel, queue: str) -> AbstractQueue:
     """Declares a durable quorum queue. Its limits and its dead letters come from a policy, as arguments could never change."""
     return await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
@@ -116,6 +124,7 @@ async def publisher(connection: AbstractConnection, queue: str) -> AsyncIterator
         if not isinstance(confirmation, Basic.Ack):
             raise RuntimeError(f"the broker answered {confirmation!r}")
 
+    _works()
     yield publish
 
 
@@ -137,6 +146,7 @@ async def consume(
         underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda *_: cancelled.set())
         tag = await declared.consume(deliver)
+    _works()
     consumers = cast(aiormq.Channel, underlay).consumers  # the abstract class does not show them
     while not cancelled.is_set():
         if tag not in consumers or channel.is_closed:

@@ -6,6 +6,7 @@ import contextlib
 import aio_pika
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from chassis import rabbit
 from jobs.bell import IDS_PER_MESSAGE, QUEUE, Bell, Ring
@@ -120,3 +121,41 @@ async def test_in_an_alarm_no_publisher_is_to_be_had(amqp_url, rabbitmq):
     finally:
         await asyncio.to_thread(rabbitmq.control, "set_vm_memory_high_watermark", "0.4")
         await connection.close()
+
+
+def is_up(role: str) -> float | None:
+    return REGISTRY.get_sample_value("mediagen_rabbitmq_up", {"role": role})
+
+
+async def test_a_connection_counts_as_up_while_its_consumer_is_there(line):
+    await until(lambda: is_up("test") == is_up("jobs: bell") == 1)
+
+
+async def test_in_an_alarm_a_bell_is_not_up_though_the_broker_takes_its_connections(amqp_url, rabbitmq):
+    await asyncio.to_thread(rabbitmq.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+    task = asyncio.create_task(Bell(amqp_url).run())
+    try:
+        ends = asyncio.get_running_loop().time() + rabbit.CONFIRM_SECONDS + 2
+        while asyncio.get_running_loop().time() < ends:
+            assert is_up("jobs: bell") in (None, 0)
+            await asyncio.sleep(0.02)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(rabbitmq.control, "set_vm_memory_high_watermark", "0.4")
+
+
+async def test_a_confirm_that_takes_too_long_is_seen_as_that_long(line, monkeypatch):
+    bell, _ = line
+    monkeypatch.setattr(rabbit, "CONFIRM_SECONDS", 0.000_001)
+
+    def observed() -> float:
+        return REGISTRY.get_sample_value("mediagen_rabbitmq_confirm_seconds_count") or 0
+
+    def confirmed() -> float:
+        return REGISTRY.get_sample_value("mediagen_rabbitmq_published_total") or 0
+
+    seen, published = observed(), confirmed()
+    bell.ring([Ring("slow", "", "")])
+    await until(lambda: observed() > seen)
+    assert confirmed() == published
