@@ -42,9 +42,9 @@ WATCHDOG_SECONDS = 5.0
 NOBODY = "mediagen.nobody"
 """A queue that there is not."""
 
-_up = Gauge("mediagen_rabbitmq_up", "1 while RabbitMQ works: it has confirmed to who publishes, and delivers to who consumes.", ["role"])
+_up = Gauge("mediagen_rabbitmq_up", "1 while RabbitMQ works: it confirms, or it delivers.", ["role"])
 _role: ContextVar[str] = ContextVar("role")
-"""Whose session runs. A broker that takes connections may still answer nothing: only who has set up a session knows that it works."""
+"""Whose session runs. A broker that takes connections may still answer nothing: only who has set up a session knows."""
 
 
 async def supervise(url: str, role: str, session: Callable[[AbstractConnection], Awaitable[None]]) -> None:

@@ -93,7 +93,7 @@ async def serve(settings: Settings) -> int:
                 settings.metrics_listen,
                 live=lambda: None,
                 ready=lambda: "stopping" if life.stopping.is_set() else None,
-                refresh=Census(database, timing.lease).refresh,
+                refresh=Census(database, timing.lease, timing.settle).refresh,
             )
         )
         await stack.enter_async_context(

@@ -5,14 +5,17 @@ same, so that dashboards take the largest.
 """
 
 import asyncio
+import contextlib
 import math
 import time
+from typing import Any
 
 import asyncpg
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import REGISTRY, Gauge
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
-from chassis.errors import AppError
 from jobs import statements
 from jobs.database import Database
 from jobs.migrate import schema_of_code
@@ -23,7 +26,7 @@ FRESH_SECONDS = 5.0
 """How long what was read is shown."""
 
 PATIENCE_SECONDS = 2.0
-"""How long a scrape waits for the database: the rest of the metrics matter most while that is away."""
+"""How long a scrape waits for an answer, and then for the census: the other metrics matter most while it is away."""
 
 MOST_COUNTED = 10_000
 """As many waiting jobs are counted; what is beyond is estimated."""
@@ -42,6 +45,10 @@ _waiting_age = Gauge(
 )
 _running_age = Gauge(
     "mediagen_jobs_oldest_running_seconds", "Since when the job at work that was claimed first is at work; 0 where none is."
+)
+_prediction_age = Gauge(
+    "mediagen_jobs_oldest_prediction_seconds",
+    "Since when the oldest prediction that is followed was to be created; 0 where none is. Its output has to be stored in time.",
 )
 _unknown_age = Gauge(
     "mediagen_jobs_oldest_unknown_seconds", "Since when the oldest create of unknown outcome is looked up; 0 where there is none."
@@ -62,34 +69,56 @@ _reads_left = Gauge("mediagen_lane_reads_left", "Reads that the account may make
 _dead_tuples = Gauge("mediagen_db_dead_tuples", "Old versions of rows that no vacuum has cleared away yet.", ["table"])
 _schema = Gauge("mediagen_db_schema_revision", "The number of the migration that the database is at.")
 _schema_of_code = Gauge("mediagen_db_schema_revision_of_code", "The number of the last migration that this code knows.")
-_up = Gauge("mediagen_db_up", "1 where the database answered the last scrape.")
+_up = Gauge("mediagen_db_up", "1 where the database answered the last scrape, on a connection made for it.")
 
 
 class Census:
-    """Asks the database how things stand."""
+    """Asks the database how things stand, on a connection of its own: the pool may be used up, and is not to be used up by this."""
 
-    def __init__(self, database: Database, lease: float) -> None:
-        """Nothing is asked before a scrape. `lease` is how long a worker is believed alive, in seconds."""
-        self._database = database
-        self._statement = statements.census(lease, MOST_COUNTED)
+    def __init__(self, database: Database, lease: float, settle: float) -> None:
+        """Nothing is asked before a scrape. A worker is believed alive for `lease` seconds, a create on its way for `settle`."""
+        self._engine = create_async_engine(
+            database.engine.url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args={
+                "timeout": PATIENCE_SECONDS,
+                "server_settings": {
+                    "application_name": "mediagen-jobs: census",
+                    "statement_timeout": str(int(PATIENCE_SECONDS * 1000)),  # the server, too, lets go of what nobody waits for
+                    "jit": "off",
+                },
+            },
+        )
+        self._statement = statements.census(lease, settle, MOST_COUNTED)
         self._asked_at = -math.inf
+        self._asking = asyncio.Lock()
         _schema_of_code.set(int(schema_of_code()))
 
     async def refresh(self) -> None:
-        """Brings the gauges up to date. Where the database does not answer they are NaN, as what was true once says nothing."""
-        if time.monotonic() - self._asked_at < FRESH_SECONDS:
-            return
-        self._asked_at = time.monotonic()
+        """Brings the gauges up to date. What the database does not tell is NaN, as what was true once says nothing."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= FRESH_SECONDS:
+                await self._refresh()
+                self._asked_at = time.monotonic()
+
+    async def _refresh(self) -> None:
+        """A database that answers and is too slow for the census, as a table is locked, is up all the same."""
+        answered = False
+        row = None
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                rows = await self._database.fetch(self._statement)
-            self._show(rows[0])
-            _up.set(1)
+            async with contextlib.AsyncExitStack() as stack:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    connection = await stack.enter_async_context(self._engine.connect())
+                    raw: Any = (await connection.get_raw_connection()).driver_connection
+                    await raw.fetch("SELECT 1")
+                answered = True
+                async with asyncio.timeout(PATIENCE_SECONDS + 0.5):
+                    row = await raw.fetchrow(self._statement)
         except Exception as error:  # whatever is odd here, the other metrics are to be seen
-            if not isinstance(error, (AppError, TimeoutError)):
-                log.exception("census.failed")
-            self._show(None)
-            _up.set(0)
+            log.warning("census.failed", answered=answered, error=f"{type(error).__name__}: {error}")
+        self._show(row)
+        _up.set(answered)
 
     def _show(self, row: asyncpg.Record | None) -> None:
         def value(column: str) -> float:
@@ -98,8 +127,12 @@ class Census:
         for state in STATES:
             _by_state.labels(state).set(value(state))
         _unfinished.set(sum(map(value, STATES)))
+        # KEDA takes NaN for 0 and ends every generator; where the metric is missing it keeps them.
+        with contextlib.suppress(KeyError, ValueError):  # it is so already
+            REGISTRY.unregister(_unfinished) if row is None else REGISTRY.register(_unfinished)
         _waiting_age.set(value("waiting_age"))
         _running_age.set(value("running_age"))
+        _prediction_age.set(value("prediction_age"))
         _unknown_age.set(value("unknown_age"))
         _relay_lag.set(value("relay_lag"))
         _workers.set(value("workers"))

@@ -91,9 +91,9 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
     )
 
 
-def census(lease: float, most_counted: int) -> str:
+def census(lease: float, settle: float, most_counted: int) -> str:
     """How things stand; nothing of the protocol needs it."""
-    return _fill(_sql("census"), lane=_fill(_sql("lane"), lock=""), lease=lease, most=most_counted)
+    return _fill(_sql("census"), lane=_fill(_sql("lane"), lock=""), lease=lease, settle=settle, most=most_counted)
 
 
 def _sql(name: str) -> str:

@@ -13,8 +13,10 @@ from jobs import census
 from jobs.census import MOST_COUNTED, Census
 from jobs.database import Database
 from jobs.states import State
+from waiting import until
 
 LEASE = 30.0
+SETTLE = 62.0
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ async def driver(postgres_url):
 
 async def gauges(driver: Driver) -> "Gauges":
     """The gauges as they are now."""
-    await Census(driver.database, LEASE).refresh()
+    await Census(driver.database, LEASE, SETTLE).refresh()
     return Gauges()
 
 
@@ -74,13 +76,16 @@ async def test_the_oldest_are_found_among_all_tenants_and_priorities(driver):
         past = f"now() - interval '{age} s'"
         await driver.set(job_id, f"not_before = {past}, next_dispatch_at = {past}")
     running = await driver.reach(State.SUBMITTED)
-    await driver.set(running, "started_at = now() - interval '500 s'")
+    await driver.set(running, "started_at = now() - interval '500 s', settle_at = now() - interval '338 s'")
+    refused = await driver.reach(State.CLAIMED)  # once, hours ago, and claimed again: nothing of it can be lost
+    await driver.set(refused, "started_at = now() - interval '450 s', settle_at = now() - interval '9000 s'")
     unknown = await driver.reach(State.UNKNOWN)
     await driver.set(unknown, "unknown_since = now() - interval '200 s'")
     shown = await gauges(driver)
     assert shown["jobs_oldest_waiting_seconds"] == pytest.approx(300, abs=60)
     assert shown["jobs_relay_lag_seconds"] == pytest.approx(300, abs=60)
     assert shown["jobs_oldest_running_seconds"] == pytest.approx(500, abs=60)
+    assert shown["jobs_oldest_prediction_seconds"] == pytest.approx(400, abs=60)
     assert shown["jobs_oldest_unknown_seconds"] == pytest.approx(200, abs=60)
 
 
@@ -133,14 +138,16 @@ async def test_many_waiting_and_many_finished_jobs_are_not_read(driver):
         driver.tenant,
     )
     await driver.fill(30_000)
-    plan = (await driver.database.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {Census(driver.database, LEASE)._statement}"))[0][0]
+    plan = (await driver.database.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {Census(driver.database, LEASE, SETTLE)._statement}"))[0][
+        0
+    ]
     assert rows_read(plan[0]["Plan"]) < MOST_COUNTED + 200
     shown = await gauges(driver)
     assert shown.states["queued"] == pytest.approx(30_000, rel=0.2)  # an estimate, which sampled statistics make
 
 
 async def test_what_was_read_is_shown_for_some_seconds(driver, monkeypatch):
-    asked = Census(driver.database, LEASE)
+    asked = Census(driver.database, LEASE, SETTLE)
     await asked.refresh()
     await driver.add()
     await asked.refresh()
@@ -153,9 +160,30 @@ async def test_what_was_read_is_shown_for_some_seconds(driver, monkeypatch):
 async def test_where_the_database_does_not_answer_nothing_is_claimed_to_be_known():
     database = Database(f"postgresql://u:p@127.0.0.1:{ports.any_free_port()}/d", pool_size=2)
     began = time.monotonic()
-    await Census(database, LEASE).refresh()
+    await Census(database, LEASE, SETTLE).refresh()
     assert time.monotonic() - began < 4 * census.PATIENCE_SECONDS
     shown = Gauges()
     assert shown["db_up"] == 0
-    assert all(map(math.isnan, [*shown.states.values(), shown["jobs_unfinished"], shown["jobs_oldest_waiting_seconds"]]))
+    assert all(map(math.isnan, [*shown.states.values(), shown["jobs_oldest_waiting_seconds"]]))
+    assert REGISTRY.get_sample_value("mediagen_jobs_unfinished") is None, "KEDA takes NaN for 0, and ends every generator"
     await database.close()
+
+
+async def test_a_database_that_answers_is_up_though_a_table_is_locked_and_the_pool_used_up(driver, postgres_url):
+    only = Database(postgres_url, pool_size=1)
+    asked = Census(only, LEASE, SETTLE)
+    async with driver.database.connected() as other, only.connected():
+        await other.exec_driver_sql("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        await asked.refresh()
+        shown = Gauges()
+        assert shown["db_up"] == 1 and math.isnan(shown.states["queued"])
+        running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mediagen-jobs: census'"
+        await until(lambda: nobody(other, running), 5, what="the statement that nobody waits for to end")
+        await other.rollback()
+    await Census(only, LEASE, SETTLE).refresh()
+    assert Gauges()["jobs_unfinished"] == 0, "it is shown again"
+    await only.close()
+
+
+async def nobody(connection, running: str) -> bool:
+    return (await connection.exec_driver_sql(running)).scalar() == 0

@@ -31,6 +31,7 @@ DASHBOARD = Dashboard(
                         Query("max(mediagen_jobs_oldest_waiting_seconds{SCOPE})", "waiting"),
                         Query("max(mediagen_jobs_relay_lag_seconds{SCOPE})", "due and not rung for"),
                         Query("max(mediagen_jobs_oldest_running_seconds{SCOPE})", "at work"),
+                        Query("max(mediagen_jobs_oldest_prediction_seconds{SCOPE})", "prediction"),
                         Query("max(mediagen_jobs_oldest_unknown_seconds{SCOPE})", "outcome unknown"),
                     ],
                 ),

@@ -36,12 +36,11 @@ DASHBOARD = Dashboard(
                     limits=(30, 60),
                 ),
                 Panel(
-                    "Oldest job at work",
-                    "Since when the job at work that was claimed first is at work. Good: below the ten minutes of a "
-                    "prediction. After an "
+                    "Oldest prediction",
+                    "Since when the oldest prediction that is followed was created. Good: below its ten minutes. After an "
                     "hour Replicate deletes what was paid for.",
                     "s",
-                    [Query("max(mediagen_jobs_oldest_running_seconds{SCOPE})")],
+                    [Query("max(mediagen_jobs_oldest_prediction_seconds{SCOPE})")],
                     "stat",
                     limits=(1800, 2700),
                 ),

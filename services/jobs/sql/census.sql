@@ -22,15 +22,16 @@ rung AS (
     ORDER BY j.next_dispatch_at LIMIT 1000
 ),
 running AS MATERIALIZED (
-    SELECT j.state, j.started_at, j.unknown_since FROM jobs j WHERE j.lease_worker IS NOT NULL
+    SELECT j.state, j.started_at, j.unknown_since, j.settle_at FROM jobs j WHERE j.lease_worker IS NOT NULL
     UNION ALL
-    SELECT j.state, j.started_at, j.unknown_since FROM jobs j
+    SELECT j.state, j.started_at, j.unknown_since, j.settle_at FROM jobs j
     WHERE j.next_dispatch_at IS NOT NULL AND j.state IN ('submitted', 'unknown')
 ),
 at_work AS (
     SELECT count(*) FILTER (WHERE state = 'claimed') AS claimed, count(*) FILTER (WHERE state = 'submitting') AS submitting,
         count(*) FILTER (WHERE state = 'submitted') AS submitted, count(*) FILTER (WHERE state = 'unknown') AS unknown,
-        min(started_at) AS started_at, min(unknown_since) AS unknown_since
+        min(started_at) AS started_at, min(unknown_since) AS unknown_since,
+        min(settle_at) FILTER (WHERE state = 'submitted') AS settle_at
     FROM running
 ),
 waiting AS (
@@ -52,6 +53,8 @@ SELECT a.claimed, a.submitting, a.submitted, a.unknown,
     greatest(0, coalesce(extract(epoch FROM now() - (SELECT min(next_dispatch_at) FROM first)), 0))::float8 AS relay_lag,
     coalesce(extract(epoch FROM now() - a.started_at), 0)::float8 AS running_age,
     coalesce(extract(epoch FROM now() - a.unknown_since), 0)::float8 AS unknown_age,
+    -- It was intended so long before it settles; started_at is of the first attempt, however many were refused.
+    coalesce(extract(epoch FROM now() - a.settle_at) + {settle}, 0)::float8 AS prediction_age,
     v.workers, v.slots, v.free_slots, v.no_creates,
     l.rate, l.paused, l.tokens::float8 AS tokens, b.paused_reason, b.reads_per_minute,
     least(b.reads_per_minute / 6.0, b.read_tokens + b.reads_per_minute / 60.0 * extract(epoch FROM now() - b.reads_refilled_at))::float8
