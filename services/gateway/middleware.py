@@ -19,7 +19,7 @@ from gateway.problems import ProblemError, internal_error, problem_response
 
 log = structlog.get_logger()
 
-_requests = Counter("mediagen_http_requests_total", "HTTP requests answered.", ["route", "method", "code"])
+_requests = Counter("mediagen_http_requests_total", "HTTP requests answered, without those of probes.", ["route", "method", "code"])
 _seconds = Histogram(
     "mediagen_http_request_seconds",
     "Seconds from a request's arrival to the end of its answer.",
@@ -123,13 +123,18 @@ def _describe(span: Span, scope: Scope, status: int) -> None:
 
 def _record(scope: Scope, status: int, seconds: float, sent: int) -> None:
     path, method, route = scope["path"], _method(scope), _route(scope)
+    if path not in _QUIET:  # kubelets ask every few seconds: no client's request, and no part of the objectives
+        _count(route, method, status, seconds, sent)
+    elif status == 200:
+        return
+    log.info("http.request", method=method, path=path, route=route, status=status, seconds=round(seconds, 4))
+
+
+def _count(route: str, method: str, status: int, seconds: float, sent: int) -> None:
     series = _series(route, method, status)
     series.requests.inc()
     series.seconds.observe(seconds)
     series.sent_bytes.inc(sent)
-    if path in _QUIET and status == 200:
-        return
-    log.info("http.request", method=method, path=path, route=route, status=status, seconds=round(seconds, 4))
 
 
 class LastResort:

@@ -167,3 +167,18 @@ async def test_only_the_origins_of_the_setting_may_call_from_a_browser(gateway):
     answer = await gateway.http.get("/livez", headers={"Origin": "https://app.example.com"})
     exposed = answer.headers["access-control-expose-headers"]
     assert all(name in exposed for name in ("Location", "ETag", "Retry-After", "X-Request-Id", "Link"))
+
+
+async def test_probes_are_no_part_of_the_objectives(gateway):
+    def counted() -> float:
+        samples = [one for family in REGISTRY.collect() for one in family.samples]
+        return sum(
+            one.value for one in samples if one.name in ("mediagen_http_requests_total", "mediagen_http_request_seconds_count")
+        )
+
+    before = counted()
+    for path in ("/livez", "/readyz"):
+        await gateway.http.get(path)
+    assert counted() == before
+    await gateway.http.get("/api/v1/jobs")
+    assert counted() == before + 2
