@@ -67,6 +67,7 @@ _creates_left = Gauge("mediagen_lane_creates_left", "Creates that the account ma
 _reads_rate = Gauge("mediagen_lane_reads_per_minute", "Reads that the account may make a minute; 0 is unlimited.", ["lane"])
 _reads_left = Gauge("mediagen_lane_reads_left", "Reads that the account may make at once, of its rate.", ["lane"])
 _dead_tuples = Gauge("mediagen_db_dead_tuples", "Old versions of rows that no vacuum has cleared away yet.", ["table"])
+_live_tuples = Gauge("mediagen_db_live_tuples", "Rows of a table, as PostgreSQL estimates them.", ["table"])
 _schema = Gauge("mediagen_db_schema_revision", "The number of the migration that the database is at.")
 _schema_of_code = Gauge("mediagen_db_schema_revision_of_code", "The number of the last migration that this code knows.")
 _up = Gauge("mediagen_db_up", "1 where the database answered the last scrape, on a connection made for it.")
@@ -147,4 +148,5 @@ class Census:
         _reads_rate.labels(LANE).set(value("reads_per_minute"))
         _reads_left.labels(LANE).set(value("read_tokens"))
         _dead_tuples.labels("jobs").set(value("dead_tuples"))
+        _live_tuples.labels("jobs").set(value("live_tuples"))
         _schema.set(value("schema_revision"))

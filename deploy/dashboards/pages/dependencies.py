@@ -70,7 +70,7 @@ DASHBOARD = Dashboard(
             [
                 Panel(
                     "Requests",
-                    "By method. Good: two or three for each output.",
+                    "By method. Good: a few for each output, and probes (PUT, HEAD) of each generator.",
                     "reqps",
                     [Query("sum by (method) (rate(mediagen_s3_requests_total{SCOPE}[$__rate_interval]))", "{{method}}")],
                 ),

@@ -60,5 +60,6 @@ SELECT a.claimed, a.submitting, a.submitted, a.unknown,
     least(b.reads_per_minute / 6.0, b.read_tokens + b.reads_per_minute / 60.0 * extract(epoch FROM now() - b.reads_refilled_at))::float8
         AS read_tokens,
     pg_stat_get_dead_tuples(to_regclass('jobs')) AS dead_tuples,
+    pg_stat_get_live_tuples(to_regclass('jobs')) AS live_tuples,
     (SELECT version_num FROM alembic_version) AS schema_revision
 FROM at_work a CROSS JOIN waiting w CROSS JOIN alive v CROSS JOIN lane l JOIN lanes b ON b.name = l.name
