@@ -619,6 +619,15 @@ def test_alerts_lead_to_where_the_runbooks_are_kept():
     assert all(page.startswith("https://git.example.com/runbooks/Mediagen") for page in pages)
 
 
+def test_alerts_are_left_out_by_their_names():
+    def names(*disabled: str) -> set[str]:
+        rules = {"metrics": {"prometheusRule": {"enabled": True, "disabled": list(disabled)}}}
+        groups = [group for one in render(DEFAULT, rules).of_kind("PrometheusRule") for group in one["spec"]["groups"]]
+        return {rule.get("alert") or rule["record"] for group in groups for rule in group["rules"]}
+
+    assert names() - names("MediagenBacklogAgeHigh", "MediagenStaleReports") == {"MediagenBacklogAgeHigh", "MediagenStaleReports"}
+
+
 def test_traces_go_where_the_values_say_and_nowhere_otherwise():
     assert not [name for name in variables(render(DEFAULT), "jobs") if name.startswith("OTEL_")]
     for name in ("gateway", "jobs", "generator"):
