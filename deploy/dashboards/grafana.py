@@ -106,7 +106,10 @@ def _datasource() -> dict[str, Any]:
 
 
 def _variable(label: str, scope: str) -> dict[str, Any]:
-    """A label's values. All of them means any, none included: what scrapes may know nothing of the chart's monitors."""
+    """A label's values, one at a time: what the database knows is the same on every instance of one release, and no sum of several.
+
+    Where nothing has the label, as what scrapes knows nothing of the chart's monitors, the empty value means just that.
+    """
     query = f"label_values(mediagen_build_info{{{scope}}}, {label})"
     return {
         "name": label,
@@ -117,10 +120,8 @@ def _variable(label: str, scope: str) -> dict[str, Any]:
         "definition": query,
         "refresh": 2,
         "sort": 1,
-        "includeAll": True,
-        "allValue": ".*",
+        "includeAll": False,
         "multi": False,
-        "current": {"text": "All", "value": "$__all"},
     }
 
 

@@ -50,6 +50,7 @@ def test_a_dashboard_leads_to_the_others_and_takes_its_variables_along(name):
     dashboard = DASHBOARDS[name]
     assert dashboard["editable"] is False and dashboard["description"]
     assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "namespace", "release"]
+    assert not any(variable.get("includeAll") for variable in dashboard["templating"]["list"]), "one release at a time"
     (link,) = dashboard["links"]
     assert link["type"] == "dashboards" and link["includeVars"] and link["keepTime"]
     assert set(link["tags"]) <= set(dashboard["tags"])
