@@ -619,6 +619,16 @@ def test_alerts_lead_to_where_the_runbooks_are_kept():
     assert all(page.startswith("https://git.example.com/runbooks/Mediagen") for page in pages)
 
 
+def test_the_broker_of_the_chart_is_scraped_where_the_services_are():
+    on = {"metrics": {"serviceMonitor": {"enabled": True}}}
+    rendered = render(DEFAULT, on, {"rabbitmq": {"embedded": {"enabled": True}}})
+    monitor, service = rendered["ServiceMonitor/rabbitmq"]["spec"], rendered["Service/rabbitmq"]
+    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    elsewhere = {"rabbitmq": {"embedded": {"enabled": False}, "external": {"host": "broker", "existingSecret": "broker"}}}
+    assert "ServiceMonitor/rabbitmq" not in render(DEFAULT, on, elsewhere)
+
+
 def test_alerts_are_left_out_by_their_names():
     def names(*disabled: str) -> set[str]:
         rules = {"metrics": {"prometheusRule": {"enabled": True, "disabled": list(disabled)}}}
