@@ -13,11 +13,10 @@ from typing import Any
 import asyncpg
 import structlog
 from prometheus_client import REGISTRY, Gauge
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from jobs import statements
-from jobs.database import Database
+from jobs.database import Database, make_engine
 from jobs.migrate import schema_of_code
 
 log = structlog.get_logger()
@@ -78,8 +77,8 @@ class Census:
 
     def __init__(self, database: Database, lease: float, settle: float) -> None:
         """Nothing is asked before a scrape. A worker is believed alive for `lease` seconds, a create on its way for `settle`."""
-        self._engine = create_async_engine(
-            database.engine.url,
+        self._engine = make_engine(
+            database.url,
             poolclass=NullPool,
             hide_parameters=True,
             connect_args={
@@ -94,6 +93,8 @@ class Census:
         self._statement = statements.census(lease, settle, MOST_COUNTED)
         self._asked_at = -math.inf
         self._asking = asyncio.Lock()
+        self._failing = False
+        """Whether the last time failed, which is said once: scrapes come every few seconds."""
         _schema_of_code.set(int(schema_of_code()))
 
     async def refresh(self) -> None:
@@ -117,7 +118,9 @@ class Census:
                 async with asyncio.timeout(PATIENCE_SECONDS + 0.5):
                     row = await raw.fetchrow(self._statement)
         except Exception as error:  # whatever is odd here, the other metrics are to be seen
-            log.warning("census.failed", answered=answered, error=f"{type(error).__name__}: {error}")
+            if not self._failing:
+                log.warning("census.failed", answered=answered, error=f"{type(error).__name__}: {error}")
+        self._failing = row is None
         self._show(row)
         _up.set(answered)
 

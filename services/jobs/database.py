@@ -68,6 +68,8 @@ class Database:
 
     def __init__(self, url: str, pool_size: int) -> None:
         """Connects when first used. No overflow: connections beyond the pool would be opened and thrown away under load."""
+        self.url = url
+        """With its password: for engines, and no log."""
         self.engine = make_engine(
             url,
             pool_size=pool_size,
