@@ -37,7 +37,9 @@ STATES = ("queued", "claimed", "submitting", "submitted", "unknown")
 _by_state = Gauge(
     "mediagen_jobs_in_state", f"Unfinished jobs, by state; beyond {MOST_COUNTED} waiting ones (queued) an estimate.", ["state"]
 )
-_unfinished = Gauge("mediagen_jobs_unfinished", "Jobs that wait or are at work: what generators are to be scaled on.")
+_unfinished = Gauge(
+    "mediagen_jobs_unfinished", "Jobs that wait or are at work, as last counted: what generators are to be scaled on."
+)
 _waiting_age = Gauge(
     "mediagen_jobs_oldest_waiting_seconds",
     "How long the job that waits longest could have been claimed; 0 where none waits.",
@@ -93,6 +95,8 @@ class Census:
         self._statement = statements.census(lease, settle, MOST_COUNTED)
         self._asked_at = -math.inf
         self._asking = asyncio.Lock()
+        self._counted = False
+        """Whether jobs were ever counted."""
         self._failing = False
         """Whether the last time failed, which is said once: scrapes come every few seconds."""
         _schema_of_code.set(int(schema_of_code()))
@@ -124,16 +128,25 @@ class Census:
         self._show(row)
         _up.set(answered)
 
+    def _show_unfinished(self, count: float | None) -> None:
+        """What is not known now is what was counted last; what never was, is not there.
+
+        KEDA takes NaN for 0 and ends every generator. A metric that is missing is an error to it, which it may take for 0 as well:
+        in 2.21 the error of one that asks lets another, who asks at the same time, go without an answer.
+        """
+        if count is not None:
+            self._counted = True
+            _unfinished.set(count)
+        with contextlib.suppress(KeyError, ValueError):  # it is so already
+            REGISTRY.register(_unfinished) if self._counted else REGISTRY.unregister(_unfinished)
+
     def _show(self, row: asyncpg.Record | None) -> None:
         def value(column: str) -> float:
             return math.nan if row is None else float(row[column])
 
         for state in STATES:
             _by_state.labels(state).set(value(state))
-        _unfinished.set(sum(map(value, STATES)))
-        # KEDA takes NaN for 0 and ends every generator; where the metric is missing it keeps them.
-        with contextlib.suppress(KeyError, ValueError):  # it is so already
-            REGISTRY.unregister(_unfinished) if row is None else REGISTRY.register(_unfinished)
+        self._show_unfinished(None if row is None else sum(map(value, STATES)))
         _waiting_age.set(value("waiting_age"))
         _running_age.set(value("running_age"))
         _prediction_age.set(value("prediction_age"))

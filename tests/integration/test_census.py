@@ -169,6 +169,22 @@ async def test_where_the_database_does_not_answer_nothing_is_claimed_to_be_known
     await database.close()
 
 
+async def test_generators_are_scaled_on_what_was_counted_last_while_nobody_can_count(driver, monkeypatch):
+    monkeypatch.setattr(census, "FRESH_SECONDS", 0.0)
+    asked = Census(driver.database, LEASE, SETTLE)
+    for _ in range(3):
+        await driver.add()
+    await asked.refresh()
+    async with driver.database.connected() as other:
+        await other.exec_driver_sql("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        await asked.refresh()
+        shown = Gauges()
+        assert shown["jobs_unfinished"] == 3 and math.isnan(shown.states["queued"])
+        await other.rollback()
+    await asked.refresh()
+    assert Gauges().states["queued"] == 3
+
+
 async def test_a_database_that_answers_is_up_though_a_table_is_locked_and_the_pool_used_up(driver, postgres_url):
     only = Database(postgres_url, pool_size=1)
     asked = Census(only, LEASE, SETTLE)
