@@ -19,6 +19,9 @@ SERVICES = ("gateway", "jobs", "generator")
 STORES = ("postgresql", "rabbitmq", "object-storage")
 METRICS_PORT = 9100
 
+OF_A_NAMESPACE = "tested-in"
+"""The label of our services' pods with the name of their namespace: who drains a node can choose no other way."""
+
 
 @dataclass
 class Keys:
@@ -56,7 +59,8 @@ class Release:
     def install(self, *flags: str, **values: object) -> None:
         """Install, or upgrade, with these values over the tests' own, and wait until all is ready."""
         files = [f"--values={path}" for path in (OWN_VALUES, *VALUES)]
-        command = ("upgrade", "--install", RELEASE, str(CHART), *files, "--values=-", "--wait", "--timeout=8m", *flags)
+        labels = [f"--set-string={service}.podLabels.{OF_A_NAMESPACE}={self.namespace.name}" for service in SERVICES]
+        command = ("upgrade", "--install", RELEASE, str(CHART), *files, "--values=-", *labels, "--wait", "--timeout=8m", *flags)
         self.helm(*command, stdin=yaml.safe_dump(values))
 
     def helm(self, *arguments: str, stdin: str = "") -> str:
@@ -111,7 +115,7 @@ class Release:
         """
         node = self.pods("gateway")[0]["spec"]["nodeName"]
         there = {pod["metadata"]["name"] for name in SERVICES for pod in self.pods(name) if pod["spec"]["nodeName"] == node}
-        ours = f"--pod-selector=app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component in ({','.join(SERVICES)})"
+        ours = f"--pod-selector={OF_A_NAMESPACE}={self.namespace.name},app.kubernetes.io/component in ({','.join(SERVICES)})"
         flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=5m")
         with ThreadPoolExecutor(1) as thread:
             drained = thread.submit(run, "kubectl", "drain", node, ours, *flags)
