@@ -69,7 +69,8 @@ test: setup helm  ## Run every test that needs no cluster, on servers of its own
 ifdef ARGS
 	$(VENV)/python -m pytest $(ARGS)
 else  # what is held to times or rates has the machine for itself; the others wait for most of their time, so two run side by side
-	failed=0; $(VENV)/python -m pytest -m alone || failed=$$?; \
+	failed=0; $(VENV)/python -m pytest tests/chaos/test_alerts.py || failed=$$?; \
+	    $(VENV)/python -m pytest -m alone --ignore tests/chaos/test_alerts.py || failed=$$?; \
 	    $(VENV)/python -m pytest -m patient -n 2 --dist loadfile || failed=$$?; \
 	    $(VENV)/python -m pytest -m 'not alone and not patient' -n 2 --dist loadfile || failed=$$?; exit $$failed
 endif
