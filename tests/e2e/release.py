@@ -207,6 +207,10 @@ class Release:
             "exec", f"statefulset/{FULLNAME}-postgresql", "--", "env", password, *ask, "--command", statement
         ).strip()
 
+    def schema(self, database: str = "mediagen") -> str:
+        """The revision that a database of the embedded PostgreSQL is at."""
+        return self.psql("SELECT version_num FROM alembic_version", database)
+
     def rabbitmqctl(self, *arguments: str) -> str:
         """What RabbitMQ's own tool says."""
         return self.kubectl("exec", f"statefulset/{FULLNAME}-rabbitmq", "--", "rabbitmqctl", "--quiet", *arguments)

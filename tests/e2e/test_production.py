@@ -102,7 +102,7 @@ async def made(release: Release, prompt: str) -> None:
 async def test_it_is_installed_at_once_and_makes_pictures(release: Release, others: Release) -> None:
     """The hook migrates an empty database before there is anything else."""
     await off_the_loop(lambda: release.install(release.atomic, **values(others, "hook")))
-    assert await off_the_loop(others.psql, "SELECT version_num FROM alembic_version", PRODUCTION) == schema_of_code()
+    assert await off_the_loop(others.schema, PRODUCTION) == schema_of_code()
     await made(release, "a lighthouse of our own")
     assert "Succeeded" in await off_the_loop(release.helm, "test", RELEASE, "--timeout=3m")
 
