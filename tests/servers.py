@@ -31,6 +31,7 @@ from minio import Minio
 
 import ports
 import processes
+import stores
 from object_store import REGION, ObjectStore
 from part import Part, reap
 from postgresql import PostgreSQL
@@ -39,7 +40,6 @@ from services import ROOT, Services
 
 SESSIONS = ROOT / ".local" / "test"
 KEPT_LOGS = ROOT / ".local" / "log" / "tests"
-RCLONE = ROOT / ".venv" / "bin" / "rclone"
 Server = TypeVar("Server", bound=Part)
 
 
@@ -79,7 +79,7 @@ class Servers:
     @cached_property
     def object_store(self) -> ObjectStore:
         """The S3 server, without a bucket."""
-        return self._run(ObjectStore(self.state, ports.any_free_port(), "test", self._password, RCLONE))
+        return self._run(stores.object_store(self.state, self._password))
 
     @cached_property
     def template(self) -> str:

@@ -41,7 +41,7 @@ def new_release(
     yield make
     for release in made:
         if request.session.testsfailed:
-            print(release.namespace.kubectl("get", "events,pods,jobs", "--sort-by=.metadata.creationTimestamp"))
+            print(release.namespace.kubectl("get", "pods,jobs"), release.namespace.kubectl("events"), sep="\n")
             print(*[f"{log.name}: {line}" for log in release.log_files() for line in log.read_text().splitlines()[-40:]], sep="\n")
         else:
             release.namespace.delete()
