@@ -47,10 +47,8 @@ class Acceptance:
         return await self._batcher.submit((tenant, job))
 
     async def _flush(self, items: list[tuple[Tenant, NewJob]]) -> Sequence[Accepted | Exception]:
-        wanted = Counter(tenant.id for tenant, _ in items)
-        room = {
-            tenant.id: await self._admission.admit(tenant, wanted[tenant.id]) for tenant in {t.id: t for t, _ in items}.values()
-        }
+        wanted, tenants = Counter(tenant.id for tenant, _ in items), {tenant.id: tenant for tenant, _ in items}
+        room = await self._admission.admit({tenants[tenant_id]: jobs for tenant_id, jobs in wanted.items()})
         admitted: list[tuple[Tenant, NewJob]] = []
         refused: list[tuple[Tenant, NewJob]] = []
         for tenant, job in items:
@@ -79,7 +77,7 @@ class Acceptance:
             [Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in jobs[:rung] if job.id in accepted]
         )
         if rung < len(jobs):
-            self._relay.wake()
+            self._relay.wake_for_more()
         for job in jobs:
             if job.id in accepted:
                 log.info(

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -34,22 +35,34 @@ class Admission:
         self._max_waiting = max_waiting
         self._counts: dict[UUID, Count] = {}
 
-    async def admit(self, tenant: Tenant, jobs: int) -> int:
-        """How many of `jobs` more jobs the tenant may have now; they count from this moment on."""
-        cap = self._max_waiting if tenant.max_waiting is None else tenant.max_waiting
-        count = self._counts.get(tenant.id)
+    async def admit(self, wanted: Mapping[Tenant, int]) -> dict[UUID, int]:
+        """How many of so many more jobs each tenant may have now, by its id; they count from this moment on."""
+        caps = {tenant.id: self._max_waiting if tenant.max_waiting is None else tenant.max_waiting for tenant in wanted}
         # Near the cap each call counts anew: an old count would refuse what has room by now.
-        if count is None or time.monotonic() - count.counted_at > FRESH_SECONDS or count.waiting + jobs > cap:
-            rows = await self._database.fetch(
-                "SELECT count(*) AS waiting FROM (SELECT FROM jobs WHERE tenant_id = $1 AND lane = 'default' AND state = 'queued' "
-                "LIMIT $2) w",
-                tenant.id,
-                cap,
-            )
-            count = self._counts[tenant.id] = Count(rows[0]["waiting"], time.monotonic())
-        admitted = max(0, min(jobs, cap - count.waiting))
-        count.waiting += admitted
+        await self._count({tenant.id: caps[tenant.id] for tenant, jobs in wanted.items() if self._is_old(tenant.id, jobs, caps)})
+        admitted = {}
+        for tenant, jobs in wanted.items():
+            count = self._counts[tenant.id]
+            admitted[tenant.id] = max(0, min(jobs, caps[tenant.id] - count.waiting))
+            count.waiting += admitted[tenant.id]
         return admitted
+
+    def _is_old(self, tenant: UUID, jobs: int, caps: Mapping[UUID, int]) -> bool:
+        count = self._counts.get(tenant)
+        return count is None or time.monotonic() - count.counted_at > FRESH_SECONDS or count.waiting + jobs > caps[tenant]
+
+    async def _count(self, caps: Mapping[UUID, int]) -> None:
+        """Counts the waiting jobs of these tenants, each up to its cap."""
+        if not caps:
+            return
+        rows = await self._database.fetch(
+            "SELECT t.id, (SELECT count(*) FROM (SELECT FROM jobs WHERE tenant_id = t.id AND lane = 'default' AND state = 'queued' "
+            "LIMIT t.cap) w) AS waiting FROM unnest($1::uuid[], $2::int[]) AS t (id, cap)",
+            list(caps),
+            list(caps.values()),
+        )
+        counted_at = time.monotonic()
+        self._counts.update({row["id"]: Count(row["waiting"], counted_at) for row in rows})
 
 
 def too_many_waiting(tenant: Tenant) -> AppError:

@@ -26,6 +26,7 @@ class Relay:
         self._interval = interval
         self._woken = asyncio.Event()
         self._credit = 0
+        self._full = False
         self._stopping = False
         self._ended = asyncio.Event()
 
@@ -45,6 +46,16 @@ class Relay:
         """There may be something due."""
         self._woken.set()
 
+    def wake_for_more(self) -> None:
+        """A new job is due. Where the last look found no room for what was due before, it is found when there is some."""
+        if not self._full:
+            self.wake()
+
+    def wake_for_room(self) -> None:
+        """Some of what was rung for is claimed. While there is credit nothing waits for that."""
+        if self._credit == 0:
+            self.wake()
+
     async def run(self) -> None:
         """Relays until the drain; while the database is away it only waits."""
         while not self._stopping:
@@ -52,6 +63,7 @@ class Relay:
                 async with asyncio.timeout(self._interval):
                     await self._woken.wait()
             self._woken.clear()
+            self._full = False
             if not self._bell.up:
                 self._credit = 0
                 continue
@@ -69,6 +81,7 @@ class Relay:
                 failpoint("jobs.relay.rung")
                 self._bell.ring(rung)
             self._credit = 0 if backlog else max(0, credit)
+            self._full = backlog and credit <= 0
             if backlog and credit > 0:
                 self.wake()
         self._ended.set()

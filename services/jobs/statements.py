@@ -12,6 +12,10 @@ MAX_CLAIMS = 8
 RING_LIMIT = 256
 """How many jobs one tick of the relay rings for."""
 
+ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 THEN 1 ELSE creates + 32 END FROM allowed)"
+"""Locks no more rows than there is room for: where there is none, one that tells of a backlog; else some more, as another instance
+may have the first ones."""
+
 REPORT_TYPES = {
     "job_id": "uuid",
     "verb": "text",
@@ -66,7 +70,7 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
     )
     granted = _sql("granted")
     locked = _fill(_sql("lane"), lock="FOR NO KEY UPDATE")
-    due = _fill(_sql("due"), limit="$2", unattended="$2", lane=locked)
+    due = _fill(_sql("due"), limit="$2", unattended="$2", room="", lane=locked)
     claimed = (
         "SELECT g.ord::bigint AS ord, g.job_id, CASE g.state WHEN 'queued' THEN 'claim' WHEN 'submitted' THEN 'attach' "  # noqa: S608
         f"ELSE 'reconcile' END AS verb, g.worker::text AS actor, g.worker, {_nothing_from('epoch')} FROM granted g"
@@ -79,7 +83,7 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
         sweeps={verb: _fill(transition, before="", input=_swept(where)) for verb, where in _ended_by_time(timing).items()},
         ring=_fill(
             _sql("ring"),
-            due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, lane=_fill(_sql("lane"), lock="")),
+            due=_fill(_sql("due"), limit=RING_LIMIT, unattended=RING_LIMIT, room=ROOM, lane=_fill(_sql("lane"), lock="")),
             limit=RING_LIMIT,
             lease=timing.lease,
             ring=timing.ring,

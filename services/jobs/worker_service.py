@@ -87,11 +87,13 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             failpoint("jobs.claim.received")
             rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates))
             failpoint("jobs.claim.committed")
+            if len(rows) < len(named):
+                self._relay.wake()  # the others are due again
         else:
             rows = await self._store.claim_due(worker, slots, request.no_creates)
         for row in rows:
             log.info("job.claimed", **ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"], worker_id=str(worker))
-        self._relay.wake()  # what was rung for is claimed: there may be room to ring for more
+        self._relay.wake_for_room()  # what was rung for is claimed
         return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
 
     async def Heartbeat(self, request: worker_pb2.HeartbeatRequest, context: Context) -> worker_pb2.HeartbeatResponse:
@@ -243,7 +245,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                 state=row["state"],
                 error_code=one.code,
             )
-        if any(row["state"] in ("queued", "submitted", "unknown") for row in rows):
+        if any(row.get("to_dispatch") for row in rows):
             self._relay.wake()  # it may be due again at once
         if any(row["state"] == "unknown" for row in rows):
             self._inbox.wake()  # a webhook may have told what nobody was told

@@ -29,6 +29,6 @@ due AS MATERIALIZED (
         -- Chance decides between equal places: with one token at a time the first place is all that there is.
         (SELECT id, row_number() OVER (ORDER BY place, random()) FROM due_creates ORDER BY 2 LIMIT {limit})
     ) n JOIN jobs j ON j.id = n.id
-    WHERE j.next_dispatch_at <= now() AND j.lease_worker IS NULL
+    WHERE j.next_dispatch_at <= now() AND j.lease_worker IS NULL{room}
     FOR UPDATE OF j SKIP LOCKED
 ),

@@ -261,7 +261,8 @@ SELECT f.ord,
     extract(epoch FROM now() - (SELECT s.created_at FROM submissions s WHERE s.intent_id = h.intent_id))::float8 AS intent_age,
     extract(epoch FROM h.settle_at - now())::float8 AS settle_in,
     extract(epoch FROM w.first_empty_at - now())::float8 AS first_empty_in,
-    (extract(epoch FROM w.lookup_begun_at) * 1000000)::bigint AS lookup_begun_at
+    (extract(epoch FROM w.lookup_begun_at) * 1000000)::bigint AS lookup_begun_at,
+    w.next_dispatch_at IS NOT NULL AS to_dispatch
 FROM facts f
 JOIN held h ON h.id = f.job_id
 LEFT JOIN decided d ON d.job_id = f.job_id
