@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup python demo up down status logs simulator test model properties failpoints faults alerts e2e upgrade chaos verdict bench \
-        images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page protos \
+        images kind kind-down helm check check-style check-types check-imports check-protos check-chart chart-readme dashboards metrics-page performance-page protos \
         lock clean
 
 help:  ## Show this list
@@ -57,6 +57,9 @@ chaos: setup  ## Soak the system under random faults and check its history: MINU
 bench: setup  ## Measure speed beside other designs and the machine's limits: ROWS=a,b SECONDS=5 ROUNDS=3 PEERS=1 WAITING IN_FLIGHT REPORT
 	@PYTHONPATH=$(TESTS) GRPC_ENABLE_FORK_SUPPORT=false $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT REPORT,$(name)='$($(name))') \
 	    $(VENV)/python -m bench
+
+performance-page: setup  ## Write a report of make bench into docs/performance.md: REPORT=report.json
+	PYTHONPATH=$(TESTS) $(VENV)/python -m bench.page '$(REPORT)'
 
 failpoints: setup  ## Kill, freeze and fail every process at every failpoint, at the real pace: ROUNDS=20 ONLY=create SCALE=0.1
 	@$(foreach name,SCALE ROUNDS ONLY,FAILPOINTS_$(name)='$($(name))') FAILPOINTS_EVERY_WAY=1 \

@@ -1,4 +1,4 @@
-"""Other S3 servers than the one of `make demo`, for the same tests: `make test S3_PROGRAM=/usr/local/bin/minio`, or SeaweedFS's `weed`.
+"""Other S3 servers than the one of `make demo`, for the same tests: `make test S3_PROGRAM=/usr/bin/minio`, or SeaweedFS's `weed`.
 
 Nothing may rest on what one server alone does: how soon a list shows an object, what an unknown key is answered with, or which
 headers a presigned PUT may carry.

@@ -61,11 +61,16 @@ async def row_limits(run: Run) -> None:
             sample = await _for_a_while(run, lambda count: _calls(port, count))
         run.book.add("limits", "grpc.aio echo, 64 in flight", SUBJECT, "calls/s", sample)
         for application, method in (("starlette", "POST"), ("fastapi", "POST"), ("starlette", "GET")):
-            async with _bare_server(run, application) as port:
-                timed = {"seconds": run.settings.seconds, "warm_up": WARM_UP_SECONDS}
-                body = BODY if method == "POST" else ""
-                sample = await answered(run, Nobody(port), Load(port, ["/"], method, (), body, 64, **timed))  # type: ignore[arg-type]
+            sample = await bare_requests(run, application, method)
             run.book.add("limits", hello(application, method), SUBJECT, "requests/s", sample)
+
+
+async def bare_requests(run: Run, application: str, method: str) -> Sample:
+    """What a bare server of that kind answers."""
+    timed = {"seconds": run.settings.seconds, "warm_up": WARM_UP_SECONDS}
+    body = BODY if method == "POST" else ""
+    async with _bare_server(run, application) as port:
+        return await answered(run, Nobody(port), Load(port, ["/"], method, (), body, 64, **timed))  # type: ignore[arg-type]
 
 
 def hello(application: str, method: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 
 import aio_pika
+import pytest
 
 from driver import driving
 from jobs.bell import QUEUE, Bell
@@ -47,3 +48,16 @@ async def test_a_drain_waits_for_no_broker_that_is_away(postgres_url):
         async with asyncio.timeout(2):
             await relay.drain()
             await running
+
+
+@pytest.mark.parametrize(("slots", "locked"), [(0, 1), (4, 4 + 32)])
+async def test_a_look_locks_no_more_rows_than_there_is_room_for(postgres_url, slots, locked):
+    async with driving(postgres_url) as driver:
+        if slots:
+            await driver.store.note_workers([(driver.worker, slots, slots, False, 0, False)])
+        for _ in range(JOBS):
+            await driver.add()
+        credit, backlog, rung = await driver.store.ring()
+        assert (credit, backlog, len(rung)) == (0, True, slots)
+        touched = "SELECT count(*) AS rows FROM jobs WHERE xmax <> 0 OR rings > 0"  # xmax: who locked it last
+        assert (await driver.database.fetch(touched))[0]["rows"] == locked

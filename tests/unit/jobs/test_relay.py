@@ -1,4 +1,4 @@
-"""The relay and the sweeper go on after an error that nobody foresaw: it would end the service again after each restart."""
+"""When the relay looks at the table; and that it and the sweeper go on after an error that nobody foresaw."""
 
 import asyncio
 import contextlib
@@ -58,6 +58,64 @@ async def test_the_relay_rings_after_a_look_at_the_table_that_failed():
     async with running(Relay(store, bell, 0.01).run()):
         await until(lambda: bell.rung, 20)
     assert store.calls > 1
+
+
+class Table:
+    """Answers every look alike, and counts them."""
+
+    def __init__(self, credit: int, *, backlog: bool) -> None:
+        self.answer = credit, backlog, list[Ring]()
+        self.looks = 0
+
+    async def ring(self) -> tuple[int, bool, list[Ring]]:
+        self.looks += 1
+        return self.answer
+
+
+@contextlib.asynccontextmanager
+async def looking(table: Table):
+    """A relay that has looked once, and looks again only if it is woken."""
+    relay = Relay(table, Bell(), 60)
+    async with running(relay.run()):
+        relay.wake()
+        await until(lambda: table.looks == 1)
+        yield relay
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_while_there_is_credit_a_claim_is_no_reason_for_a_look():
+    table = Table(credit=2, backlog=False)
+    async with looking(table) as relay:
+        relay.wake_for_room()
+        await settled()
+        assert table.looks == 1
+        assert relay.take_credit(3) == 2
+        relay.wake_for_room()
+        await settled()
+        assert table.looks == 2
+
+
+async def test_where_there_was_no_room_a_new_job_is_no_reason_for_a_look_and_a_claim_is():
+    table = Table(credit=0, backlog=True)
+    async with looking(table) as relay:
+        relay.wake_for_more()
+        await settled()
+        assert table.looks == 1
+        relay.wake_for_room()
+        await settled()
+        assert table.looks == 2
+
+
+async def test_a_new_job_beyond_the_credit_is_looked_for_where_all_that_was_due_found_room():
+    table = Table(credit=0, backlog=False)
+    async with looking(table) as relay:
+        relay.wake_for_more()
+        await settled()
+        assert table.looks == 2
 
 
 async def test_the_sweeper_sweeps_after_a_sweep_that_failed():
