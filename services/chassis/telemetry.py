@@ -53,7 +53,7 @@ def configure_logging(service: str, level: str) -> None:
     """Sends every log line, the libraries' included, to stderr as one JSON object with the ids of the current request and job."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {"service": service, **event},
         structlog.processors.ExceptionRenderer(_WithoutData()),
@@ -64,7 +64,7 @@ def configure_logging(service: str, level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+                structlog.processors.JSONRenderer(serializer=lambda event, **_: _json(event).decode()),
             ],
         )
     )
@@ -73,16 +73,17 @@ def configure_logging(service: str, level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for noisy in ("aiormq", "aio_pika"):  # chassis.rabbit says in a line what they say in a page, at every try
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # Our own lines go straight to the stream: logging's records and handlers took a tenth of the CPU of a request.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=lambda event, **_: _json(event))],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def _json(event: Any) -> bytes:
+    return orjson.dumps(event, default=str)
 
 
 Check = Callable[[], str | None]

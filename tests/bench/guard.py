@@ -27,7 +27,7 @@ NOISE = {
     "CPU of bare requests": 0.35,
 }
 """How far above what was recorded each may be, as a share of it. The counts move with the size of batches, which grow on a machine
-that is busy with something else. A job's CPU is told in requests to a bare server, as a second of CPU is not the same everywhere."""
+that is busy with something else. A job's CPU is told in requests to a bare server, as no two processors are alike."""
 
 
 class Compared(NamedTuple):

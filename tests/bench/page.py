@@ -30,8 +30,8 @@ def figures(report: Report) -> str:
     told = (
         f"Measured {report['at'][:10]} on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, "
         f"Python {machine['python']}, PostgreSQL {machine['postgresql'].split()[0]} (fsync {machine['fsync']}, synchronous_commit "
-        f"{machine['synchronous_commit']}), RabbitMQ {machine['rabbitmq']}; {settings['rounds']} rounds of {settings['seconds']:g} s, "
-        "load generator included."
+        f"{machine['synchronous_commit']}), RabbitMQ {machine['rabbitmq']}; "
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s."
     )
     lines = [told, "", *_targets(report["targets"]), "", *_lines(report["lines"]), ""]
     return "\n".join(lines) + "\n"
@@ -43,7 +43,8 @@ def _targets(targets: list[Report]) -> Iterator[str]:
     for one in targets:
         sense = "≤" if one["at_most"] else "≥"
         value = "" if one["value"] is None else f"{one['value']:.3g}"
-        yield f"| {one['row']} | {one['what']} | {value} | {sense} {one['must']:.3g} | {sense} {one['stretch']:.3g} | {one['verdict']} |"
+        limits = f"{sense} {one['must']:.3g} | {sense} {one['stretch']:.3g}"
+        yield f"| {one['row']} | {one['what']} | {value} | {limits} | {one['verdict']} |"
 
 
 def _lines(lines: list[Report]) -> Iterator[str]:
@@ -55,10 +56,8 @@ def _lines(lines: list[Report]) -> Iterator[str]:
         cpu = f"{one['cpu_per_1000']:.2g}" if one["cpu_per_1000"] else ""
         value = f"{one['median']:,.3g}" if one["median"] < 1000 else f"{one['median']:,.0f}"
         foreign = _median(sample["foreign"] for sample in one["samples"])
-        yield (
-            f"| {one['row']} | {one['what']} | {one['subject']} | {value} {one['unit']} | {one['spread']:.0%} | {percentiles} | {cpu} | "
-            f"{foreign:.0%} |"
-        )
+        what = f"{one['row']} | {one['what']} | {one['subject']}"
+        yield f"| {what} | {value} {one['unit']} | {one['spread']:.0%} | {percentiles} | {cpu} | {foreign:.0%} |"
 
 
 def _median(values: Iterable[float | None]) -> float:
