@@ -13,6 +13,9 @@ DISTINCT_IDS = 5000
 
 CLIENTS = (1, 64, 256)
 
+ONE_CLIENT = "1 client, worked on"
+"""The quiet hour's line."""
+
 
 async def row_a(run: Run) -> None:
     """Accepted jobs a second, each with its durable commit. Nobody works meanwhile, so that accepting is all that is measured."""
@@ -52,16 +55,17 @@ async def row_e(run: Run) -> None:
     await run.by_turns("e", "64 clients", "reads/s", [run.rig.ours, *peers], measure)
 
 
+async def one_client(run: Run, subject: Subject) -> Sample:
+    """Posts that follow each other, while their jobs are worked on."""
+    await warm(run, subject, Workers())
+    return await answered(run, subject, posting(run, subject, clients=1))
+
+
 async def row_j(run: Run) -> None:
     """What a job costs in a quiet hour: posts one after the other, and jobs that are completed at low rates."""
     peers = await run.beside("first_design")
-
-    async def one_client(subject: Subject) -> Sample:
-        await warm(run, subject, Workers())
-        return await answered(run, subject, posting(run, subject, clients=1))
-
     subjects: list[Subject] = [run.rig.ours, *peers]
-    await run.by_turns("j", "1 client, worked on", "jobs/s", subjects, one_client)
+    await run.by_turns("j", ONE_CLIENT, "jobs/s", subjects, lambda subject: one_client(run, subject))
     for what, rate in low_rates(run):
 
         async def quietly(subject: Subject, rate: float = rate) -> Sample:

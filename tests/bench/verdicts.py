@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench.accepting import ONE_CLIENT
 from bench.limits import SUBJECT, hello
 from bench.measure import ONE_KEY, OWN_RATE, QUIET, SEEDS_RATE, USUAL_RATE
 from bench.records import Book, Line
@@ -122,7 +123,7 @@ def verdicts(book: Book, in_flight: int, waiting: int, few: int) -> Iterator[Ver
     seed = line("b", ONE_KEY, SEED)
     yield at_most("i", "CPU for 1,000, of the first design's", completed, seed, "cpu", 1 / 6, 1 / 14)
 
-    quiet = (line("j", "1 client, worked on"), line("j", "1 client, worked on", SEED))
+    quiet = (line("j", ONE_CLIENT), line("j", ONE_CLIENT, SEED))
     yield at_most("j", "p50 of an accept, 1 client, of the first design's", *quiet, "p50", 1.3, 1.1)
     yield at_most("j", "CPU of a job, 1 client, of the first design's", *quiet, "cpu", 1.6, 1.2)
     steady = (line("j", rate), line("j", rate, SEED))
