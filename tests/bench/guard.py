@@ -20,7 +20,7 @@ SECONDS = 2.0
 ROUNDS = 3
 
 NOISE = {
-    "quiet statements": 0.15,
+    "quiet statements": 0.2,
     "quiet messages": 0.2,
     "quiet rpcs": 0.2,
     "statements": 1.0,
