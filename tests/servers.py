@@ -27,8 +27,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from minio import Minio
-
 import ports
 import processes
 import stores
@@ -127,14 +125,7 @@ class Servers:
         """A bucket of its own for one test."""
         store = self.object_store
         name = f"test-{secrets.token_hex(6)}"
-        client = Minio(
-            endpoint=store.endpoint.removeprefix("http://"),
-            access_key=store.access_key,
-            secret_key=store.secret_key,
-            secure=False,
-            region=REGION,
-        )
-        client.make_bucket(bucket_name=name)
+        stores.client_of(store).make_bucket(bucket_name=name)
         return Bucket(store.endpoint, store.access_key, store.secret_key, name)
 
     def revive_all(self) -> None:

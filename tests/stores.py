@@ -38,6 +38,18 @@ def object_store(state: Path, secret_key: str) -> ObjectStore:
     return store
 
 
+def client_of(store: ObjectStore, http_client: PoolManager | None = None) -> Minio:
+    """A client with the store's own keys; `http_client` is for other timeouts than usual."""
+    return Minio(
+        endpoint=store.endpoint.removeprefix("http://"),
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+        secure=False,
+        region=REGION,
+        http_client=http_client,
+    )
+
+
 def _weed(program: str, store: ObjectStore, s3_port: int) -> list[str]:
     """All of SeaweedFS in one process: four servers, each with a port for HTTP and one for gRPC."""
     roles = [f"-{role}.{kind}={ports.any_free_port()}" for role in ("master", "volume", "filer") for kind in ("port", "port.grpc")]
@@ -48,15 +60,7 @@ def _weed(program: str, store: ObjectStore, s3_port: int) -> list[str]:
 
 def _keeps_an_object(store: ObjectStore) -> bool:
     """Whether it writes yet: SeaweedFS answers before it has anywhere to write to."""
-    http = PoolManager(timeout=Timeout(2), retries=Retry(0))
-    client = Minio(
-        endpoint=store.endpoint.removeprefix("http://"),
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-        secure=False,
-        region=REGION,
-        http_client=http,
-    )
+    client = client_of(store, http_client=PoolManager(timeout=Timeout(2), retries=Retry(0)))
     try:
         if not client.bucket_exists(bucket_name="ready"):
             client.make_bucket(bucket_name="ready")

@@ -57,7 +57,7 @@ class Admission:
             return
         rows = await self._database.fetch(
             "SELECT t.id, (SELECT count(*) FROM (SELECT FROM jobs WHERE tenant_id = t.id AND lane = 'default' AND state = 'queued' "
-            "LIMIT t.cap) w) AS waiting FROM unnest($1::uuid[], $2::int[]) AS t (id, cap)",
+            "LIMIT t.cap) w) AS waiting FROM unnest($1::uuid[], $2::bigint[]) AS t (id, cap)",
             list(caps),
             list(caps.values()),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from jobs.bell import Ring
@@ -82,40 +82,33 @@ async def looking(table: Table):
         yield relay
 
 
-async def settled() -> None:
+async def looks_after(table: Table, wake: Callable[[], None]) -> int:
+    """How often the table was looked at, once the relay had every chance to."""
+    wake()
     for _ in range(10):
         await asyncio.sleep(0)
+    return table.looks
 
 
 async def test_while_there_is_credit_a_claim_is_no_reason_for_a_look():
     table = Table(credit=2, backlog=False)
     async with looking(table) as relay:
-        relay.wake_for_room()
-        await settled()
-        assert table.looks == 1
+        assert await looks_after(table, relay.wake_for_room) == 1
         assert relay.take_credit(3) == 2
-        relay.wake_for_room()
-        await settled()
-        assert table.looks == 2
+        assert await looks_after(table, relay.wake_for_room) == 2
 
 
 async def test_where_there_was_no_room_a_new_job_is_no_reason_for_a_look_and_a_claim_is():
     table = Table(credit=0, backlog=True)
     async with looking(table) as relay:
-        relay.wake_for_more()
-        await settled()
-        assert table.looks == 1
-        relay.wake_for_room()
-        await settled()
-        assert table.looks == 2
+        assert await looks_after(table, relay.wake_for_more) == 1
+        assert await looks_after(table, relay.wake_for_room) == 2
 
 
 async def test_a_new_job_beyond_the_credit_is_looked_for_where_all_that_was_due_found_room():
     table = Table(credit=0, backlog=False)
     async with looking(table) as relay:
-        relay.wake_for_more()
-        await settled()
-        assert table.looks == 2
+        assert await looks_after(table, relay.wake_for_more) == 2
 
 
 async def test_the_sweeper_sweeps_after_a_sweep_that_failed():
