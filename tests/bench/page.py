@@ -2,12 +2,12 @@
 
 import json
 import re
-import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.records import Line, Sample
 from services import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -51,18 +51,13 @@ def _lines(lines: list[Report]) -> Iterator[str]:
     yield "| Row | What | Who | Median | ± | p50 / p99 ms | CPU s for 1,000 | Foreign |"
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for one in lines:
-        latency = {name: _median(sample["latency"].get(name) for sample in one["samples"]) for name in ("p50", "p99")}
-        percentiles = f"{latency['p50']:.3g} / {latency['p99']:.3g}" if latency["p50"] else ""
-        cpu = f"{one['cpu_per_1000']:.2g}" if one["cpu_per_1000"] else ""
-        value = f"{one['median']:,.3g}" if one["median"] < 1000 else f"{one['median']:,.0f}"
-        foreign = _median(sample["foreign"] for sample in one["samples"])
-        what = f"{one['row']} | {one['what']} | {one['subject']}"
-        yield f"| {what} | {value} {one['unit']} | {one['spread']:.0%} | {percentiles} | {cpu} | {foreign:.0%} |"
-
-
-def _median(values: Iterable[float | None]) -> float:
-    found = [value for value in values if value is not None]
-    return statistics.median(found) if found else 0.0
+        samples = [Sample(**sample) for sample in one["samples"]]
+        line = Line(one["row"], one["what"], one["subject"], one["unit"], samples)
+        percentiles = f"{line.median('p50'):.3g} / {line.median('p99'):.3g}" if line.median("p50") else ""
+        cpu = f"{line.median('cpu'):.2g}" if line.median("cpu") else ""
+        value = f"{line.median():,.3g}" if line.median() < 1000 else f"{line.median():,.0f}"
+        what = f"{line.row} | {line.what} | {line.subject}"
+        yield f"| {what} | {value} {line.unit} | {line.spread():.0%} | {percentiles} | {cpu} | {line.median('foreign'):.0%} |"
 
 
 if __name__ == "__main__":
