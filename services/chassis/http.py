@@ -10,8 +10,11 @@ import uvicorn
 from chassis.settings import HostPort
 from chassis.sockets import bind
 
-DRAIN_SECONDS = 15
-"""How long open requests may take to end after SIGTERM: a service has to be gone within 20 s."""
+NOTICE_SECONDS = 5.0
+"""How long clients have after SIGTERM to leave by themselves, as each answer asks them to; less where none is left."""
+
+DRAIN_SECONDS = 10
+"""How long requests that are open after the notice may take to end: a service has to be gone within 20 s."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than balancers keep theirs (60 s with most), as a request that is sent while
@@ -26,10 +29,30 @@ class Server(uvicorn.Server):
         """Leaves the signals to the service."""
         yield
 
+    async def dismiss(self, seconds: float) -> None:
+        """Asks with every answer that its connection be closed, until none is left or the time is over.
+
+        Shutdown closes connections that are idle. A request that is sent in that moment gets no answer, only a reset; so whoever
+        uses its connections is to have left them before.
+        """
+        close = (b"connection", b"close")
+        self.config.encoded_headers.append(close)
+        self.server_state.default_headers = [*self.server_state.default_headers, close]  # uvicorn makes them once a second
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.server_state.connections:  # noqa: ASYNC110  uvicorn tells it in no other way
+                    await asyncio.sleep(0.05)
+
 
 @contextlib.asynccontextmanager
-async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int = DRAIN_SECONDS) -> AsyncIterator[None]:
-    """Serves `app` while the context lasts; leaving it stops accepting and gives open requests `drain_seconds` to end."""
+async def serving(
+    app: Callable[..., Any], listen: HostPort, *, notice_seconds: float = NOTICE_SECONDS, drain_seconds: int = DRAIN_SECONDS
+) -> AsyncIterator[None]:
+    """Serves `app` while the context lasts.
+
+    Leaving it asks clients for `notice_seconds` to leave their connections, then stops accepting and gives open requests
+    `drain_seconds` to end.
+    """
     config = uvicorn.Config(
         app,
         loop="none",
@@ -48,5 +71,6 @@ async def serving(app: Callable[..., Any], listen: HostPort, drain_seconds: int 
     try:
         yield
     finally:
+        await server.dismiss(notice_seconds)
         server.should_exit = True
         await task

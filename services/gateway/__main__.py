@@ -18,7 +18,7 @@ from gateway.settings import Settings
 
 
 async def serve(settings: Settings) -> int:
-    """Serves until SIGTERM; the REST port closes first, and requests that are open get their answers."""
+    """Serves until SIGTERM; clients leave the REST port first, and requests that are open get their answers."""
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(exporting_traces("gateway", settings))
         jobs_channel = await stack.enter_async_context(channel(settings.jobs_address, settings.jobs_tls))

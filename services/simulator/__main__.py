@@ -14,8 +14,8 @@ from simulator.files import create_files_app
 from simulator.library import Library
 from simulator.settings import Settings
 
-DRAIN_SECONDS = 2
-"""How long open requests may take to end after SIGTERM. Nothing is lost with them: a restart forgets everything anyway."""
+AT_THE_END = {"notice_seconds": 0, "drain_seconds": 2}
+"""How long clients and open requests are waited for after SIGTERM. Nothing is lost with them: a restart forgets all anyway."""
 
 log = structlog.get_logger()
 
@@ -29,8 +29,8 @@ async def main() -> int:
         library = Library()
         stack.callback(library.close)
         account = Account(settings)
-        await stack.enter_async_context(serving(create_files_app(account, library), settings.files_listen, DRAIN_SECONDS))
-        await stack.enter_async_context(serving(create_app(account, library), settings.listen, DRAIN_SECONDS))
+        await stack.enter_async_context(serving(create_files_app(account, library), settings.files_listen, **AT_THE_END))
+        await stack.enter_async_context(serving(create_app(account, library), settings.listen, **AT_THE_END))
         lifecycle.spawn(account.webhooks.run(), "webhooks")
         log.info(
             "simulator.ready",

@@ -11,6 +11,8 @@ from waiting import holds
 IDLE_SECONDS = 6.0
 """Longer than uvicorn itself would keep an idle connection."""
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: tests\r\n\r\n"
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -19,10 +21,47 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 async def test_an_idle_connection_is_not_closed_under_a_balancer_that_is_about_to_use_it():
     port = any_free_port()
-    async with serving(app, HostPort("127.0.0.1", port), drain_seconds=1):
+    async with serving(app, HostPort("127.0.0.1", port), notice_seconds=0, drain_seconds=1):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
-            writer.write(b"GET / HTTP/1.1\r\nHost: tests\r\n\r\n")
+            writer.write(REQUEST)
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
             await holds(lambda: not reader.at_eof(), IDLE_SECONDS, what="the connection is open")
         writer.close()
+
+
+async def test_clients_are_asked_to_leave_before_their_connections_are_closed():
+    """A request that is sent while its connection is closed gets no answer; so each client is told when to open another one."""
+    port = any_free_port()
+    async with serving(app, HostPort("127.0.0.1", port), notice_seconds=30, drain_seconds=1):
+        clients = [asyncio.create_task(asks_until_told_to_leave(*await connected(port))) for _ in range(10)]
+    await asyncio.gather(*clients)
+
+
+async def asks_until_told_to_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Fails with IncompleteReadError or a ConnectionError where the connection ends before that."""
+    answer = b""
+    while b"connection: close" not in answer.lower():
+        writer.write(REQUEST)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 204")
+        await asyncio.sleep(0.01)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_who_does_not_leave_does_not_hold_up_the_end():
+    port = any_free_port()
+    async with serving(app, HostPort("127.0.0.1", port), notice_seconds=0.5, drain_seconds=1):
+        reader, writer = await connected(port)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that had an answer, and is kept."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    assert b"connection: close" not in answer.lower()
+    return reader, writer

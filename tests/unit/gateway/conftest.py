@@ -81,7 +81,7 @@ async def session_gateway() -> AsyncIterator[Gateway]:
             cors_origins=("https://app.example.com",),
             webhook_secrets=(OLD_SECRET, SECRET),
         )
-        await stack.enter_async_context(serving(app, http_at, drain_seconds=1))
+        await stack.enter_async_context(serving(app, http_at, notice_seconds=0, drain_seconds=1))
         yield running
 
 

@@ -95,7 +95,9 @@ async def running(**settings: Any) -> AsyncIterator[Account]:
     listen, files_listen = (HostPort("127.0.0.1", free_port()) for _ in range(2))
     quick = {"control": True, "predict_seconds": 0.1, "queue_seconds": 0.05, **settings}
     account, library = Account(Settings(listen=listen, files_listen=files_listen, **quick)), Library()
-    async with serving(create_files_app(account, library), files_listen, 1), serving(create_app(account, library), listen, 1):
+    async with AsyncExitStack() as stack:
+        for app, at in ((create_files_app(account, library), files_listen), (create_app(account, library), listen)):
+            await stack.enter_async_context(serving(app, at, notice_seconds=0, drain_seconds=1))
         webhooks = asyncio.create_task(account.webhooks.run())
         yield account
         webhooks.cancel()

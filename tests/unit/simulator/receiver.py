@@ -70,5 +70,5 @@ async def receiving(port: int) -> AsyncIterator[Receiver]:
         return receiver.answer(arrival)
 
     app = Starlette(routes=[Route("/{path:path}", arrive, methods=["GET", "POST"])])
-    async with serving(app, HostPort("127.0.0.1", port), 1):
+    async with serving(app, HostPort("127.0.0.1", port), notice_seconds=0, drain_seconds=1):
         yield receiver
