@@ -1,6 +1,7 @@
 """How a service starts, runs its background work, and stops on SIGTERM."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,9 @@ import uvloop
 from chassis import failpoints
 
 log = structlog.get_logger()
+
+YOUNG_OBJECTS = 10_000
+"""So many more objects made than freed let the garbage collector look through the young ones."""
 
 
 class StartupError(Exception):
@@ -54,6 +58,17 @@ def _arm_failpoints() -> None:
         raise StartupError(f"{failpoints.VARIABLE} {error}") from None
 
 
+def _spare_the_collector() -> None:
+    """What a start leaves behind stays for good, so that the garbage collector need not look at it again and again.
+
+    It looks for cycles among the young objects less often, too: requests make many objects and few cycles, and it took a tenth of a
+    gateway's CPU (gc.freeze and the threshold of 700 are told of in the documentation of Python's gc).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
 class Lifecycle:
     """The life of one service: SIGTERM and SIGINT set `stopping`; the death of a background task stops the service with code 1.
 
@@ -85,6 +100,7 @@ class Lifecycle:
     async def until_stopped(self) -> None:
         """The service has started: waits until it is to end."""
         self._starting = None
+        _spare_the_collector()
         await self.stopping.wait()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

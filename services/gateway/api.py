@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp
 
 from chassis.errors import AppError
 from chassis.telemetry import Check
@@ -15,6 +16,7 @@ from gateway.jobs_client import JobsClient
 from gateway.media import MediaRoutes
 from gateway.middleware import BodyLimit, Envelope, LastResort
 from gateway.object_store import ObjectStore
+from gateway.thin import ThinRoutes
 
 
 def create_app(
@@ -25,9 +27,9 @@ def create_app(
     max_body_bytes: int,
     cors_origins: tuple[str, ...] = (),
     webhook_secrets: tuple[str, ...] = (),
-) -> FastAPI:
+) -> ASGIApp:
     """Builds the application over its parts; `ready` is what /readyz answers. Without a secret webhooks have no route."""
-    app = FastAPI(
+    api = FastAPI(
         title="mediagen",
         version="1.0.0",
         openapi_url=None,
@@ -39,21 +41,22 @@ def create_app(
             problems.ProblemError: problems.on_problem,
             RequestValidationError: problems.on_validation_error,
             HTTPException: problems.on_http_exception,
+            Exception: problems.on_unforeseen,
         },
     )
-    JobRoutes(jobs).add_to(app)
-    MediaRoutes(jobs, store).add_to(app)
+    thin = JobRoutes(jobs).add_to(api)
+    MediaRoutes(jobs, store).add_to(api)
     if webhook_secrets:
-        webhooks.WebhookRoutes(jobs, webhook_secrets).add_to(app)
-    _add_health(app, ready)
-    add_docs(app)
+        webhooks.WebhookRoutes(jobs, webhook_secrets).add_to(api)
+    _add_health(api, ready)
+    add_docs(api)
 
+    app: ASGIApp = ThinRoutes(api, thin)
     larger = {webhooks.PREFIX: webhooks.MAX_BODY_BYTES} if webhook_secrets else {}
-    app.add_middleware(BodyLimit, limit=max_body_bytes, larger=larger)
-    app.add_middleware(LastResort)
+    app = LastResort(BodyLimit(app, limit=max_body_bytes, larger=larger))
     if cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        app = CORSMiddleware(
+            app,
             allow_origins=cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=[
@@ -67,8 +70,7 @@ def create_app(
             ],
             expose_headers=["Location", "ETag", "Retry-After", "X-Request-Id", "Link", "Idempotent-Replayed"],
         )
-    app.add_middleware(Envelope)
-    return app
+    return Envelope(app)
 
 
 def _add_health(app: FastAPI, ready: Check) -> None:

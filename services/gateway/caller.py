@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import grpc
@@ -36,12 +36,12 @@ class Caller:
         authorization = request.headers.get("authorization")
         if authorization is not None and not _AUTHORIZATION.fullmatch(authorization):
             raise AppError(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "The Authorization header holds no API key.")
-        return replace(cls.anonymous(request), authorization=authorization)
+        return cls(authorization, request.state.request_id, tracing.traceparent() or None)
 
     @classmethod
     def anonymous(cls, request: Request) -> Self:
         """Reads it from a request without looking at its key, for what another token allows."""
-        return cls(authorization=None, request_id=request.state.request_id, traceparent=tracing.traceparent() or None)
+        return cls(None, request.state.request_id, tracing.traceparent() or None)
 
     def metadata(self) -> Metadata:
         """As gRPC metadata."""

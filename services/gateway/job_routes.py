@@ -6,11 +6,9 @@ from urllib.parse import urlencode
 
 import structlog
 from fastapi import FastAPI, Query
-from fastapi.routing import APIRoute
 from starlette.convertors import register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import request_response
 
 from chassis.failpoints import failpoint
 from gateway import openapi
@@ -21,17 +19,9 @@ from gateway.job_id import JobId, JobIdConvertor, checked_job_id
 from gateway.jobs_client import JobsClient
 from gateway.listing import ListQuery
 from gateway.schemas import JobList, JobView
+from gateway.thin import ThinRoute
 from gateway.urls import base_url
 from gateway.views import job_view, to_json
-
-
-class ThinRoute(APIRoute):
-    """A route that FastAPI documents and Starlette serves: the handler takes the request, and nothing is resolved around it."""
-
-    def __init__(self, *args: object, **keywords: object) -> None:
-        """As APIRoute."""
-        super().__init__(*args, **keywords)  # type: ignore[arg-type]
-        self.app = request_response(self.endpoint)
 
 
 class JobRoutes:
@@ -41,9 +31,10 @@ class JobRoutes:
         """They stand on nothing else."""
         self._jobs = jobs
 
-    def add_to(self, app: FastAPI) -> None:
-        """Adds them to the application."""
+    def add_to(self, app: FastAPI) -> list[ThinRoute]:
+        """Adds them to the application; returns those that are to be served ahead of it."""
         register_url_convertor("job_id", JobIdConvertor())
+        thin: list[ThinRoute] = []
         app.add_api_route(
             "/api/v1/jobs/{job_id:job_id}:cancel",
             self.cancel,
@@ -69,7 +60,7 @@ class JobRoutes:
                 openapi_extra=openapi.CREATE,
                 tags=["jobs"],
             )
-            app.router.routes.append(route)
+            thin.append(route)
         for path, name in (("/api/v1/jobs/{job_id:job_id}", "get_job"), ("/api/v1/status/{job_id:job_id}", "get_status")):
             route = ThinRoute(
                 path,
@@ -83,7 +74,7 @@ class JobRoutes:
                 openapi_extra=openapi.READ,
                 tags=["jobs"],
             )
-            app.router.routes.append(route)
+            thin.append(route)
         app.add_api_route(
             "/api/v1/jobs",
             self.list,
@@ -95,6 +86,8 @@ class JobRoutes:
             responses=openapi.problems(401, 422, 429, 503),
             tags=["jobs"],
         )
+        app.router.routes += thin
+        return thin
 
     async def create(self, request: Request) -> Response:
         """Accepts a job and answers at once; the job is worked on in the background."""

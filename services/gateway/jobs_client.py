@@ -15,8 +15,12 @@ from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 CALL_SECONDS = 10.0
 """How long a call may take. One that finds no server waits for it as long, so that a restart of `jobs` fails no request."""
 
-BATCH = 128
-"""Requests in one call; so many ids of the longest kind fit into the metadata that a server of ours takes."""
+BATCH = 24
+"""Requests in one call, at most. With all that wait in one call, the gateway and `jobs` would work in turns; the ids of far more
+would fit into the metadata that a server of ours takes."""
+
+LANES = 4
+"""Calls of a kind that are under way at once for one API key."""
 
 WEBHOOK_SECONDS = 4.0
 """How long a note of a webhook may take: its sender waits a few seconds for the answer, and comes again."""
@@ -91,8 +95,8 @@ class _KeyBatches:
 
     def __init__(self, stub: "jobs_pb2_grpc.JobsServiceAsyncStub") -> None:
         self._stub = stub
-        self.creates = Batcher[_Create, jobs_pb2.CreateJobResponse](self._create, limit=BATCH, lanes=2)
-        self.gets = Batcher[_Get, jobs_pb2.Job](self._get, limit=BATCH, lanes=2)
+        self.creates = Batcher[_Create, jobs_pb2.CreateJobResponse](self._create, limit=BATCH, lanes=LANES)
+        self.gets = Batcher[_Get, jobs_pb2.Job](self._get, limit=BATCH, lanes=LANES)
 
     async def _create(self, creates: list[_Create]) -> Sequence[jobs_pb2.CreateJobResponse | Exception]:
         request = jobs_pb2.BatchCreateJobsRequest(requests=[create.request for create in creates])

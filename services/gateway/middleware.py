@@ -141,7 +141,7 @@ class LastResort:
     """Answers with a problem what nobody caught; an answer that had begun is cut off, so that its reader notices."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Goes around the application and inside CORS, so that browsers may read these answers too."""
+        """Goes around all that answers and inside CORS, so that browsers may read these answers too."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -190,6 +190,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(request.scope, problem)
 
 
+async def on_unforeseen(request: Request, error: Exception) -> Response:
+    """Answers what nobody foresaw; Starlette raises it again then, and LastResort tells of it."""
+    return problem_response(request.scope, internal_error())
+
+
 def _methods(request: Request) -> list[str]:
     """Every method of the path; the router itself only names those of the first route that it meets."""
     methods: set[str] = set()

@@ -145,13 +145,14 @@ async def test_a_failure_of_jobs_becomes_a_problem_without_its_insides(gateway, 
         assert "10.0.0.7" not in answer.text
 
 
-async def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing(gateway, lines, monkeypatch):
+@pytest.mark.parametrize(("method", "verb"), [("cancel", ":cancel"), ("get", "")], ids=["by FastAPI", "ahead of it"])
+async def test_what_nobody_foresaw_is_a_problem_too_and_tells_nothing(gateway, lines, monkeypatch, method, verb):
     async def broken(*_):
         raise ZeroDivisionError("a secret of ours")
 
-    monkeypatch.setattr(gateway.client, "cancel", broken)
-    path = "/api/v1/jobs/019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47:cancel"
-    answer = await gateway.http.post(path, headers={"Origin": "https://app.example.com"})
+    monkeypatch.setattr(gateway.client, method, broken)
+    path = f"/api/v1/jobs/019a3c5e-7d1f-7c3a-9a55-2f0d6b1c8e47{verb}"
+    answer = await gateway.http.request("POST" if verb else "GET", path, headers={"Origin": "https://app.example.com"})
     assert answer.status_code == 500 and answer.json()["code"] == "internal" and "secret" not in answer.text
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
     assert [line["event"] for line in lines] == ["http.failed", "http.request"]
