@@ -47,7 +47,7 @@ def create_app(
     thin = JobRoutes(jobs).add_to(api)
     MediaRoutes(jobs, store).add_to(api)
     if webhook_secrets:
-        webhooks.WebhookRoutes(jobs, webhook_secrets).add_to(api)
+        thin += webhooks.WebhookRoutes(jobs, webhook_secrets).add_to(api)
     _add_health(api, ready)
     add_docs(api)
 

@@ -1,4 +1,4 @@
-"""The two hot routes, served ahead of FastAPI: its layers cost as much as their handlers, which want nothing of them."""
+"""The hot routes, served ahead of FastAPI: its layers cost as much as their handlers, which want nothing of them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

@@ -28,7 +28,8 @@ class Accepted:
     """A job that is committed: the one asked for, or the one that its key had made before."""
 
     job_id: UUID
-    repeated: bool
+    row: asyncpg.Record | None = None
+    """The new job, in a row of sql/get.sql; None where its key was known."""
 
 
 class Acceptance:
@@ -89,7 +90,7 @@ class Acceptance:
                 )
         metrics.accepted.inc(len(accepted))
         metrics.accept_batch.observe(len(accepted))
-        outcomes: dict[UUID, Accepted | Exception] = {job_id: Accepted(job_id, repeated=False) for job_id in accepted}
+        outcomes: dict[UUID, Accepted | Exception] = {job_id: Accepted(job_id, row) for job_id, row in accepted.items()}
         late = [job for job in jobs if job.id not in accepted]  # another call with the same key was faster
         return outcomes | (await self._known(late) if late else {})
 
@@ -103,7 +104,7 @@ class Acceptance:
             row = rows.get((job.tenant_id, job.key))
             if row is not None:
                 same = row["request_sha256"] == job.request_sha256
-                outcomes[job.id] = Accepted(row["job_id"], repeated=True) if same else _reused()
+                outcomes[job.id] = Accepted(row["job_id"]) if same else _reused()
                 metrics.replayed.inc(same)
         return outcomes
 

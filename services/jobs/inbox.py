@@ -18,6 +18,7 @@ import grpc
 import structlog
 from prometheus_client import Counter
 
+from chassis.batching import Batcher
 from chassis.errors import AppError
 from jobs import access
 from jobs.database import Database
@@ -33,6 +34,15 @@ WATCHED_SECONDS = 0.25
 NOTES_OF_AN_INTENT = 16
 """How many webhooks of one create are noted. Replicate sends two for a prediction; who knows a URL, and calls this service himself,
 would otherwise decide how often Replicate is asked."""
+
+_STORE = (
+    "INSERT INTO provider_inbox (webhook_id, intent_id, prediction_id, ended) "
+    "SELECT n.webhook_id, n.intent_id, n.prediction_id, n.ended FROM ("
+    "SELECT t.*, row_number() OVER (PARTITION BY intent_id ORDER BY n) AS turn "
+    "FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bool[]) WITH ORDINALITY AS t (webhook_id, intent_id, prediction_id, ended, n)"
+    ") n WHERE (SELECT count(*) FROM provider_inbox i WHERE i.intent_id = n.intent_id) + n.turn <= $5 "
+    "ORDER BY n.webhook_id ON CONFLICT DO NOTHING"  # in order, as two instances may be told the same
+)
 
 _webhooks = Counter("mediagen_jobs_webhooks_total", "Webhooks that were acted on, by what they led to.", ["effect"])
 for _effect in ("created", "ended", "due", "elsewhere", "none"):
@@ -81,34 +91,32 @@ class Inbox:
         # What polling has surely seen twice by then need not be told any more.
         self._late = 2 * timing.poll
         self._news = resources.files("jobs").joinpath("sql", "inbox.sql").read_text()
+        self._notes: Batcher[tuple[Note, str], None] = Batcher(self._store)
         self._watches: dict[UUID, set[Watch]] = {}
         self._woken = asyncio.Event()
         self.stopping = False
 
     async def note(self, note: Note, token: str) -> None:
-        """Stores a note, once, unless enough was said of its intent.
+        """Stores a note, once, unless enough was said of its intent. Notes that come together are stored together.
 
         Raises PERMISSION_DENIED where the token is not the intent's own, or there is no such intent.
         """
-        rows = await self._database.fetch(
-            "SELECT t.signing_secret FROM submissions s JOIN jobs j ON j.id = s.job_id JOIN tenants t ON t.id = j.tenant_id "
-            "WHERE s.intent_id = $1",
-            note.intent_id,
+        await self._notes.submit((note, token))
+
+    async def _store(self, told: list[tuple[Note, str]]) -> Sequence[AppError | None]:
+        secrets = await self._database.fetch(
+            "SELECT s.intent_id, t.signing_secret FROM submissions s JOIN jobs j ON j.id = s.job_id "
+            "JOIN tenants t ON t.id = j.tenant_id WHERE s.intent_id = ANY($1::uuid[])",
+            [note.intent_id for note, _ in told],
         )
-        if not rows or not access.verify_webhook(token, rows[0]["signing_secret"], str(note.intent_id)):
-            message = "This webhook's URL is none that was given out, or was withdrawn."
-            raise AppError(grpc.StatusCode.PERMISSION_DENIED, "WEBHOOK_TOKEN_INVALID", message)
-        await self._database.fetch(
-            "INSERT INTO provider_inbox (webhook_id, intent_id, prediction_id, ended) "
-            "SELECT $1::text, $2::uuid, $3::text, $4::bool "
-            "WHERE (SELECT count(*) FROM provider_inbox WHERE intent_id = $2) < $5 ON CONFLICT DO NOTHING",
-            note.webhook_id,
-            note.intent_id,
-            note.prediction_id,
-            note.ended,
-            NOTES_OF_AN_INTENT,
-        )
-        self.wake()
+        secret_of = {row["intent_id"]: row["signing_secret"] for row in secrets}
+        outcomes = [None if _is_believed(note, token, secret_of.get(note.intent_id)) else _withdrawn() for note, token in told]
+        believed = [note for (note, _), outcome in zip(told, outcomes, strict=True) if outcome is None]
+        if believed:
+            columns = zip(*((note.webhook_id, note.intent_id, note.prediction_id, note.ended) for note in believed), strict=True)
+            await self._database.fetch(_STORE, *map(list, columns), NOTES_OF_AN_INTENT)
+            self.wake()
+        return outcomes
 
     @contextlib.contextmanager
     def watching(self, worker: UUID) -> Iterator[Watch]:
@@ -187,3 +195,12 @@ class Inbox:
                 jobs,
             )
             self._relay.wake()
+
+
+def _is_believed(note: Note, token: str, secret: bytes | None) -> bool:
+    return secret is not None and access.verify_webhook(token, secret, str(note.intent_id))
+
+
+def _withdrawn() -> AppError:
+    message = "This webhook's URL is none that was given out, or was withdrawn."
+    return AppError(grpc.StatusCode.PERMISSION_DENIED, "WEBHOOK_TOKEN_INVALID", message)

@@ -141,7 +141,9 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         )
         accepted: Accepted = await self._acceptance.accept(owner, job)
         failpoint("jobs.create.accepted")
-        return jobs_pb2.CreateJobResponse(job=await self._read(owner, accepted.job_id), repeated=accepted.repeated)
+        if accepted.row is None:
+            return jobs_pb2.CreateJobResponse(job=await self._read(owner, accepted.job_id), repeated=True)
+        return jobs_pb2.CreateJobResponse(job=job_view(accepted.row, owner, self._settings.access_token_seconds))
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Context) -> jobs_pb2.GetJobResponse:
         """Reads one job."""

@@ -88,8 +88,8 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
             lease=timing.lease,
             ring=timing.ring,
         ),
-        create=_sql("create"),
-        get=_sql("get"),
+        create=_fill(_sql("create"), shown=_sql("shown")),
+        get=_fill(_sql("get"), shown=_sql("shown")),
         heartbeat=_sql("heartbeat"),
         workers=_sql("workers"),
     )

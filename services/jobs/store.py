@@ -169,7 +169,7 @@ class Store:
         return rows[0]["credit"], rows[0]["backlog"], rung
 
     async def create(self, jobs: Sequence[NewJob], rung: int) -> dict[UUID, asyncpg.Record]:
-        """Accepts jobs, the first `rung` of them as rung for, and returns the rows of those that were new, by id.
+        """Accepts jobs, the first `rung` of them as rung for, and returns those that were new as `get` would, by id.
 
         A job whose key was known, or comes twice in this call, is not among them.
         """
@@ -177,7 +177,7 @@ class Store:
         columns = [[getattr(job, name) for job in jobs] for name in names]
         marks = [place < rung for place in range(len(jobs))]
         rows = await self._database.fetch(self._sql.create, *columns, marks, self._max_attempts, self._timing.ring)
-        return {row["id"]: row for row in rows}
+        return {UUID(row["id"]): row for row in rows}
 
     async def known_keys(self, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], asyncpg.Record]:
         """The job and the request's sha256 that each known key came with."""

@@ -48,6 +48,22 @@ async def test_of_each_create_so_many_webhooks_are_noted_and_no_more(service: Se
     assert len(await inbox(driver)) == NOTES_OF_AN_INTENT + 1
 
 
+async def test_webhooks_that_come_at_once_are_stored_together_and_each_is_judged_by_itself(service: Service, driver: Driver):
+    job_id, other = await driver.reach(State.SUBMITTED), await driver.reach(State.SUBMITTED)
+    intent = str((await driver.row(other))["intent_id"])
+    same = {"webhook_id": "same", "intent_id": intent, "prediction_id": "p"}
+    false = jobs_pb2.NoteWebhookRequest(**same, token=access.sign_webhook(b"other", intent))
+    true = jobs_pb2.NoteWebhookRequest(**same, token=access.sign_webhook(b"secret", intent))
+    *_, refused, _ = await asyncio.gather(
+        *[note(service, job_id, f"prediction-{number}") for number in range(NOTES_OF_AN_INTENT + 5)],
+        service.refused("NoteWebhook", false, key=None),
+        service.call("NoteWebhook", true, key=None),
+    )
+    assert refused.reason == "WEBHOOK_TOKEN_INVALID"
+    noted = [row["intent_id"] for row in await inbox(driver)]
+    assert len(noted) == NOTES_OF_AN_INTENT + 1 and noted.count(UUID(intent)) == 1
+
+
 async def acted_on(driver: Driver) -> bool:
     return all(row["processed_at"] for row in await inbox(driver))
 

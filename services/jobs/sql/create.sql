@@ -1,4 +1,5 @@
--- Accepts jobs: idempotency key, job and first event in one statement. A known key inserts nothing; store.py reads its job then.
+-- Accepts jobs: idempotency key, job and first event in one statement, which shows them to their owners as well. A known key inserts
+-- nothing; store.py reads its job then.
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::smallint[],
@@ -21,10 +22,11 @@ accepted AS (
         CASE WHEN rung THEN 1 ELSE 0 END
     FROM input i CROSS JOIN LATERAL (SELECT i.parameters::jsonb AS parameters) p
     WHERE key = '' OR id IN (SELECT job_id FROM keys)
-    RETURNING id, created_at, deadline_at
+    RETURNING *
 ),
 history AS (
     INSERT INTO job_events (job_id, version, to_state, epoch, actor, reason)
     SELECT id, 1, 'queued', 0, 'client', 'accept' FROM accepted
 )
-SELECT id, created_at, deadline_at FROM accepted
+SELECT {shown}
+FROM accepted j JOIN lanes l ON l.name = j.lane
