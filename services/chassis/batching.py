@@ -1,7 +1,7 @@
 """Natural batching: what waits while one flush is under way goes into the next one. No timer: nothing waits when all is quiet."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -35,10 +35,17 @@ class Batcher(Generic[Item, Outcome]):
 
     async def submit(self, item: Item) -> Outcome:
         """Hands the item to a flush and returns its outcome. Raises what the flush raised for it."""
+        return await self._enqueue(item)
+
+    async def submit_all(self, items: Iterable[Item]) -> list[Outcome]:
+        """As `submit` of each, without a task for each. Raises the first exception that there is."""
+        return await asyncio.gather(*[self._enqueue(item) for item in items])
+
+    def _enqueue(self, item: Item) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._start()
-        return await future
+        return future
 
     def _start(self) -> None:
         if len(self._running) < self._lanes and self._waiting:

@@ -87,9 +87,9 @@ def receive(traceparent: str | None) -> None:
 def begin() -> None:
     """Where no trace came and no span will begin one, an id is made up that is in every log line of the job, and in no span."""
     if _tracer is None and not _received.get():
-        made = f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
-        _received.set(made)
-        _bind(made)
+        trace = f"{random.getrandbits(128) or 1:032x}"
+        _received.set(f"00-{trace}-{random.getrandbits(64) or 1:016x}-00")
+        structlog.contextvars.bind_contextvars(trace_id=trace)
 
 
 def traceparent() -> str:

@@ -35,15 +35,6 @@ NOTES_OF_AN_INTENT = 16
 """How many webhooks of one create are noted. Replicate sends two for a prediction; who knows a URL, and calls this service himself,
 would otherwise decide how often Replicate is asked."""
 
-_STORE = (
-    "INSERT INTO provider_inbox (webhook_id, intent_id, prediction_id, ended) "
-    "SELECT n.webhook_id, n.intent_id, n.prediction_id, n.ended FROM ("
-    "SELECT t.*, row_number() OVER (PARTITION BY intent_id ORDER BY n) AS turn "
-    "FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bool[]) WITH ORDINALITY AS t (webhook_id, intent_id, prediction_id, ended, n)"
-    ") n WHERE (SELECT count(*) FROM provider_inbox i WHERE i.intent_id = n.intent_id) + n.turn <= $5 "
-    "ORDER BY n.webhook_id ON CONFLICT DO NOTHING"  # in order, as two instances may be told the same
-)
-
 _webhooks = Counter("mediagen_jobs_webhooks_total", "Webhooks that were acted on, by what they led to.", ["effect"])
 for _effect in ("created", "ended", "due", "elsewhere", "none"):
     _webhooks.labels(_effect)
@@ -90,7 +81,8 @@ class Inbox:
         self._interval = timing.sweep
         # What polling has surely seen twice by then need not be told any more.
         self._late = 2 * timing.poll
-        self._news = resources.files("jobs").joinpath("sql", "inbox.sql").read_text()
+        sql = resources.files("jobs").joinpath("sql")
+        self._note, self._news = (sql.joinpath(name).read_text() for name in ("note.sql", "inbox.sql"))
         self._notes: Batcher[tuple[Note, str], None] = Batcher(self._store)
         self._watches: dict[UUID, set[Watch]] = {}
         self._woken = asyncio.Event()
@@ -114,7 +106,7 @@ class Inbox:
         believed = [note for (note, _), outcome in zip(told, outcomes, strict=True) if outcome is None]
         if believed:
             columns = zip(*((note.webhook_id, note.intent_id, note.prediction_id, note.ended) for note in believed), strict=True)
-            await self._database.fetch(_STORE, *map(list, columns), NOTES_OF_AN_INTENT)
+            await self._database.fetch(self._note, *map(list, columns), NOTES_OF_AN_INTENT)
             self.wake()
         return outcomes
 

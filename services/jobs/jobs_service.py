@@ -154,14 +154,14 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         _check_batch("job_ids", len(request.job_ids))
         owner = tenant()
         ids = {specs.parse_id(job_id, "job_ids") for job_id in request.job_ids}
-        found = await asyncio.gather(*[self._reads.submit((owner, job_id)) for job_id in ids])
+        found = await self._reads.submit_all((owner, job_id) for job_id in ids)
         return jobs_pb2.BatchGetJobsResponse(jobs=[job for job in found if job is not None])
 
     async def ListJobs(self, request: jobs_pb2.ListJobsRequest, context: Context) -> jobs_pb2.ListJobsResponse:
         """Reads one page."""
         owner = tenant()
         ids, token = await list_page(self._database, owner, request)
-        found = await asyncio.gather(*[self._reads.submit((owner, job_id)) for job_id in ids])
+        found = await self._reads.submit_all((owner, job_id) for job_id in ids)
         page = jobs_pb2.ListJobsResponse(jobs=[job for job in found if job is not None], next_page_token=token)
         for job in page.jobs:
             job.ClearField("attempts")

@@ -229,7 +229,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             raise invalid_argument([FieldViolation("worker_id", f"reports come 1 to {MAX_BATCH} at a time, not {len(messages)}")])
         reported = [report(message, worker) for message in messages]
         began = time.time()
-        rows: list[asyncpg.Record] = await asyncio.gather(*[self._reports.submit(one) for one in reported])
+        rows: list[asyncpg.Record] = await self._reports.submit_all(reported)
         for one, row in zip(reported, rows, strict=True):
             metrics.report(one.verb, row["result"]).inc()
             if traceparent := row.get("traceparent"):

@@ -32,6 +32,17 @@ async def test_what_comes_during_a_flush_goes_into_the_next_one_together():
     assert flushes.batches == [[1, 2], [3, 4, 5]]
 
 
+async def test_many_are_submitted_as_one_by_one_and_share_flushes_with_others():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, limit=3)
+    assert await asyncio.gather(batcher.submit(1), batcher.submit_all([2, 3, 4])) == [10, [20, 30, 40]]
+    assert flushes.batches == [[1, 2, 3], [4]]
+    with pytest.raises(ValueError, match="-1"):
+        await batcher.submit_all([1, -1, -2])
+    assert await batcher.submit_all([]) == []
+
+
 async def test_a_batch_is_no_larger_than_its_limit():
     flushes = Flushes()
     flushes.gate.set()
