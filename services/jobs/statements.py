@@ -71,9 +71,12 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
     granted = _sql("granted")
     locked = _fill(_sql("lane"), lock="FOR NO KEY UPDATE")
     due = _fill(_sql("due"), limit="$2", unattended="$2", room="", lane=locked)
+    # As arrays, of which PostgreSQL expects ten elements: of `granted` it expects one row, and would compare each with each.
+    columns = ", ".join(f"ARRAY(SELECT {name} FROM granted ORDER BY ord, job_id)" for name in ("job_id", "state", "worker"))  # noqa: S608
     claimed = (
-        "SELECT g.ord::bigint AS ord, g.job_id, CASE g.state WHEN 'queued' THEN 'claim' WHEN 'submitted' THEN 'attach' "  # noqa: S608
-        f"ELSE 'reconcile' END AS verb, g.worker::text AS actor, g.worker, {_nothing_from('epoch')} FROM granted g"
+        "SELECT g.ord, g.job_id, CASE g.state WHEN 'queued' THEN 'claim' WHEN 'submitted' THEN 'attach' "  # noqa: S608
+        f"ELSE 'reconcile' END AS verb, g.worker::text AS actor, g.worker, {_nothing_from('epoch')} "
+        f"FROM unnest({columns}) WITH ORDINALITY AS g (job_id, state, worker, ord)"
     )
     return Statements(
         transition=_fill(transition, before="", input=_reported()),
@@ -147,8 +150,8 @@ def _ended_by_time(timing: Timing) -> dict[str, str]:
 
 def _swept(where: str) -> str:
     return (
-        f"SELECT row_number() OVER () AS ord, s.id AS job_id, $1::text AS verb, 'sweeper' AS actor, {_nothing_from('worker')} "  # noqa: S608
-        f"FROM (SELECT id FROM jobs WHERE {where} LIMIT 500 FOR UPDATE SKIP LOCKED) s"
+        f"SELECT s.ord, s.id AS job_id, $1::text AS verb, 'sweeper' AS actor, {_nothing_from('worker')} "  # noqa: S608
+        f"FROM unnest(ARRAY(SELECT id FROM jobs WHERE {where} LIMIT 500 FOR UPDATE SKIP LOCKED)) WITH ORDINALITY AS s (id, ord)"
     )
 
 

@@ -14,5 +14,5 @@ tokens_taken AS (
 ),
 left_due AS (
     UPDATE jobs j SET next_dispatch_at = now(), rings = 0 FROM candidates c
-    WHERE j.id = c.job_id AND j.next_dispatch_at > now() AND NOT EXISTS (SELECT FROM granted g WHERE g.job_id = c.job_id)
+    WHERE j.id = c.job_id AND j.next_dispatch_at > now() AND c.job_id NOT IN (SELECT job_id FROM granted)
 ),

@@ -12,7 +12,7 @@ held AS MATERIALIZED (
 ),
 -- What is true of each asked-for job: which prediction may be bound, and whether its reporter still holds it.
 facts AS MATERIALIZED (
-    SELECT i.*, h.epoch AS held_epoch,
+    SELECT i.*, h.epoch AS held_epoch, h.intent_id AS held_intent, h.lane, h.fingerprint,
         CASE WHEN i.verb IN ('created', 'found') THEN (
             SELECT c.id FROM unnest(string_to_array(i.prediction_ids, ',')) WITH ORDINALITY AS c (id, n)
             WHERE NOT EXISTS (
@@ -157,47 +157,47 @@ written AS (
     -- By the id alone: `held` has the row locked and read as it is. A condition on its columns would be tried on the row as it was
     -- when the statement began, and where it has changed since, nothing would be written here and everything elsewhere.
     WHERE j.id = d.job_id
-    RETURNING j.*
+    -- With what was decided: to join `decided` again would compare every row with every other, as few are expected.
+    RETURNING j.*, d.rule, d.source, d.actor, d.code, d.message, d.delay, d.submission, d.held_intent, d.bindable, d.http_status,
+        d.predict_seconds
 ),
 history AS (
     INSERT INTO job_events (job_id, version, from_state, to_state, epoch, actor, reason)
-    SELECT w.id, w.version, d.source, w.state, w.epoch, d.actor, concat_ws(': ', d.rule, d.code)
-    FROM written w JOIN decided d ON d.job_id = w.id
+    SELECT w.id, w.version, w.source, w.state, w.epoch, w.actor, concat_ws(': ', w.rule, w.code) FROM written w
 ),
 intents AS (
     INSERT INTO submissions (intent_id, job_id, lane, attempt, epoch, fingerprint)
-    SELECT w.intent_id, w.id, w.lane, w.attempt, w.epoch, w.fingerprint
-    FROM written w JOIN decided d ON d.job_id = w.id WHERE d.rule = 'intend'
+    SELECT w.intent_id, w.id, w.lane, w.attempt, w.epoch, w.fingerprint FROM written w WHERE w.rule = 'intend'
 ),
 -- A prediction whose intent can never bind it is marked so, unless it may be what an equal job is looking for.
 orphans AS (
     UPDATE submissions s SET state = 'orphan_canceled', prediction_id = f.bindable, finished_at = now()
-    FROM facts f JOIN held h ON h.id = f.job_id
+    FROM facts f
     WHERE f.verb = 'created' AND s.intent_id = f.intent_id AND s.prediction_id IS NULL AND f.bindable IS NOT NULL
-        AND NOT EXISTS (SELECT FROM decided d WHERE d.job_id = f.job_id)
+        AND f.job_id NOT IN (SELECT job_id FROM decided) -- which is hashed, as NOT EXISTS of few expected rows is not
         AND NOT EXISTS (
             SELECT FROM jobs o
-            WHERE o.lane = h.lane AND o.fingerprint = h.fingerprint AND o.state IN ('submitting', 'unknown')
+            WHERE o.lane = f.lane AND o.fingerprint = f.fingerprint AND o.state IN ('submitting', 'unknown')
         )
     RETURNING s.intent_id
 ),
 submissions_written AS (
     UPDATE submissions s SET
-        state = d.submission,
-        prediction_id = CASE WHEN d.rule IN ('created', 'found') THEN d.bindable ELSE s.prediction_id END,
-        http_status = coalesce(d.http_status, s.http_status),
-        error_code = coalesce(d.code, s.error_code),
-        error_message = coalesce(d.message, s.error_message),
-        predict_seconds = coalesce(d.predict_seconds, s.predict_seconds),
-        finished_at = CASE WHEN d.submission IN ('created', 'unknown') THEN s.finished_at ELSE now() END
-    FROM decided d JOIN held h ON h.id = d.job_id JOIN written w ON w.id = d.job_id
-    WHERE d.submission IS NOT NULL AND s.intent_id = h.intent_id
+        state = w.submission,
+        prediction_id = CASE WHEN w.rule IN ('created', 'found') THEN w.bindable ELSE s.prediction_id END,
+        http_status = coalesce(w.http_status, s.http_status),
+        error_code = coalesce(w.code, s.error_code),
+        error_message = coalesce(w.message, s.error_message),
+        predict_seconds = coalesce(w.predict_seconds, s.predict_seconds),
+        finished_at = CASE WHEN w.submission IN ('created', 'unknown') THEN s.finished_at ELSE now() END
+    FROM written w
+    WHERE w.submission IS NOT NULL AND s.intent_id = w.held_intent
 ),
 pauses AS (
-    SELECT h.lane, bool_or(d.rule = 'account') AS account, max(d.delay) AS asked, max(d.code) AS code,
-        bool_or(d.rule IN ('account', 'rate_limit')) AS paused
-    FROM decided d JOIN written h ON h.id = d.job_id
-    WHERE d.rule IN ('account', 'rate_limit', 'created') GROUP BY h.lane
+    SELECT w.lane, bool_or(w.rule = 'account') AS account, max(w.delay) AS asked, max(w.code) AS code,
+        bool_or(w.rule IN ('account', 'rate_limit')) AS paused
+    FROM written w
+    WHERE w.rule IN ('account', 'rate_limit', 'created') GROUP BY w.lane
 ),
 lanes_written AS (
     UPDATE lanes l SET
