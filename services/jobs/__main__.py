@@ -19,6 +19,7 @@ from jobs.admission import Admission
 from jobs.bell import Bell
 from jobs.census import Census
 from jobs.database import Database
+from jobs.forgetting import Forgetting
 from jobs.inbox import Inbox
 from jobs.jobs_service import JobsService
 from jobs.keys import Keyring, ensure_tenant
@@ -122,7 +123,14 @@ async def serve(settings: Settings) -> int:
         stack.callback(inbox.stop)
         life.spawn(watcher.run(), "watcher")
         life.spawn(inbox.run(), "inbox")
-        life.spawn(sweep(store, relay, timing.sweep, settings.idempotency_seconds), "sweeper")
+        life.spawn(sweep(store, relay, timing.sweep), "sweeper")
+        forgetting = Forgetting(
+            database,
+            lease=timing.lease,
+            idempotency_seconds=settings.idempotency_seconds,
+            retention_seconds=settings.retention_seconds,
+        )
+        life.spawn(forgetting.run(), "forgetting")
         await life.until_stopped()
     return life.exit_code
 

@@ -91,6 +91,9 @@ class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one
     """How long a media_url works; 0 means as long as its job is kept."""
     idempotency_seconds: int = Field(86_400, ge=60)
     """How long an Idempotency-Key is remembered."""
+    retention_seconds: int = Field(0, ge=0)
+    """How long after its end a job is kept, with all that is known of it; 0 means for ever. Files stay: their bucket has rules of
+    its own for that. No shorter than idempotency_seconds, as a key that is remembered has to lead to its job."""
     pool_size: int = Field(10, ge=2, le=100)
     """Connections to PostgreSQL."""
     connection_age_seconds: int = Field(300, ge=10, le=86_400)
@@ -104,6 +107,13 @@ class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one
         if file is not None and not (info.data.get("tls_cert_file") and info.data.get("tls_key_file")):
             raise ValueError("is of use with JOBS_TLS_CERT_FILE and JOBS_TLS_KEY_FILE only")
         return file
+
+    @field_validator("retention_seconds")
+    @classmethod
+    def _outlives_keys(cls, seconds: int, info: ValidationInfo) -> int:
+        if 0 < seconds < (keys := info.data.get("idempotency_seconds", 0)):
+            raise ValueError(f"must be 0, or at least JOBS_IDEMPOTENCY_SECONDS, which is {keys}")
+        return seconds
 
     @property
     def tls(self) -> ServerTls | None:

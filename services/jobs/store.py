@@ -207,21 +207,6 @@ class Store:
         rows = await self._database.fetch(self._sql.workers, *columns, self._timing.lease, self._timing.heartbeat)
         return {row["id"]: row["reads"] for row in rows}
 
-    async def forget(self, idempotency_seconds: float) -> None:
-        """Deletes idempotency keys past their time, workers that are gone, and what webhooks said a day ago."""
-        await self._database.fetch(
-            "DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (SELECT tenant_id, key FROM idempotency_keys "
-            "WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT 10000)",
-            idempotency_seconds,
-        )
-        await self._database.fetch(
-            "DELETE FROM workers WHERE heartbeat_at < now() - make_interval(secs => $1)", self._timing.lease * 10
-        )
-        await self._database.fetch(
-            "DELETE FROM provider_inbox WHERE webhook_id IN (SELECT webhook_id FROM provider_inbox "
-            "WHERE received_at < now() - interval '1 day' ORDER BY received_at LIMIT 10000)"
-        )
-
 
 STALE: Any = {"result": "stale", "state": None, "prediction_id": None}
 """What a report of a job that does not exist gets."""

@@ -18,22 +18,15 @@ from jobs.store import Store
 
 log = structlog.get_logger()
 
-FORGET_SECONDS = 60
-"""How often old idempotency keys and workers are deleted."""
 
-
-async def sweep(store: Store, relay: Relay, interval: float, idempotency_seconds: float) -> None:
+async def sweep(store: Store, relay: Relay, interval: float) -> None:
     """Sweeps every `interval` seconds for ever; while the database is away it only waits."""
-    forgotten = time.monotonic()
     while True:
         await asyncio.sleep(interval)
         try:
             failpoint("jobs.sweep.began")
             began = time.time()
             done = await store.sweep()
-            if time.monotonic() - forgotten > FORGET_SECONDS:
-                forgotten = time.monotonic()
-                await store.forget(idempotency_seconds)
         except AppError as error:
             log.warning("sweeper.waiting", error=error.message)
             continue

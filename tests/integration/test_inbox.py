@@ -13,6 +13,7 @@ from driver import Driver, driving
 from integration.test_jobs_service import TOKEN, Service, running
 from jobs import access
 from jobs.bell import Bell
+from jobs.forgetting import Forgetting
 from jobs.inbox import NOTES_OF_AN_INTENT, Inbox
 from jobs.relay import Relay
 from jobs.states import State
@@ -334,7 +335,7 @@ async def test_notes_are_forgotten_after_a_day(service, driver):
             hours,
             f"{hours}-hours-ago",
         )
-    await driver.store.forget(60)
+    await Forgetting(driver.database, lease=30, idempotency_seconds=60, retention_seconds=0).once()
     assert [row["webhook_id"] for row in await inbox(driver)] == ["23-hours-ago"]
 
 

@@ -34,7 +34,7 @@ async def sweeping(driver: Driver) -> AsyncIterator[list[Any]]:
     """The sweeper at work, and the lines that it has written about jobs."""
     relay = Relay(driver.store, Bell("amqp://nobody:nothing@127.0.0.1:1/none"), interval=60)
     with capture_logs() as lines:
-        task = asyncio.create_task(sweep(driver.store, relay, 0.05, 60))
+        task = asyncio.create_task(sweep(driver.store, relay, 0.05))
         try:
             yield lines
         finally:
