@@ -19,8 +19,10 @@ from rich.console import Console
 
 from bench.accepting import row_a, row_e, row_j
 from bench.completing import row_b, row_c, row_f, row_i
+from bench.growth import row_k
 from bench.limits import row_limits
 from bench.media import row_h
+from bench.queries import row_q
 from bench.rig import missing, rig
 from bench.run import Run
 from bench.scaling import FEW_WAITING, row_d, row_g
@@ -35,6 +37,7 @@ Row = Callable[[Run], Awaitable[None]]
 ROWS: dict[str, Row] = {
     "limits": row_limits,
     **{"a": row_a, "b": row_b, "c": row_c, "d": row_d, "e": row_e, "f": row_f, "g": row_g, "h": row_h, "i": row_i, "j": row_j},
+    **{"k": row_k, "q": row_q},
 }
 
 

@@ -6,6 +6,7 @@ any server takes that is measured here, and each line of the report says how bus
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -45,6 +46,8 @@ class Load:
     """Seconds before that in which nothing counts."""
     seed: int = 1
     """Of the times."""
+    further_ports: Sequence[int] = ()
+    """Of further servers of the same: connections are made to all of them in turn."""
 
 
 @dataclass
@@ -97,7 +100,8 @@ class Generator:
     async def run(self) -> None:
         """Warms up, counts, and waits for the last answers."""
         load = self._load
-        self._idle = [await connect(load.port, self._answered) for _ in range(load.clients)]
+        ports = itertools.cycle((load.port, *load.further_ports))
+        self._idle = [await connect(next(ports), self._answered) for _ in range(load.clients)]
         asking = asyncio.create_task(self._at_a_rate()) if load.rate else None
         while not load.rate and self._idle:
             self._ask(self._idle.pop())

@@ -1,6 +1,7 @@
 """The measurements that several rows are made of. Each returns one round."""
 
 import asyncio
+import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +18,8 @@ DRAIN_SECONDS = 120.0
 
 POLL_SECONDS = 0.05
 
+_NUMBER = re.compile(r"-\d+$")
+
 ONE_KEY = "64 clients, one key"
 QUIET, SEEDS_RATE, USUAL_RATE, OWN_RATE = "20 jobs/s", "80 % of the first design's rate", "225 jobs/s", "80 % of its own rate"
 
@@ -24,7 +27,8 @@ QUIET, SEEDS_RATE, USUAL_RATE, OWN_RATE = "20 jobs/s", "80 % of the first design
 def posting(run: Run, subject: Subject, clients: int, keys: int = 1, **fields: float) -> Load:
     """A load of creates, with so many tenants' keys."""
     timed = {"seconds": run.settings.seconds, "warm_up": WARM_UP_SECONDS, **fields}
-    return Load(subject.port, [CREATE_PATH], "POST", subject.keys[:keys], BODY, clients, **timed)
+    ports = subject.further_ports
+    return Load(subject.port, [CREATE_PATH], "POST", subject.keys[:keys], BODY, clients, further_ports=ports, **timed)
 
 
 async def answered(run: Run, subject: Subject, load: Load) -> Sample:
@@ -107,11 +111,11 @@ async def begun(run: Run, subject: Subject, workers: Workers, rate: float) -> Sa
 
 
 def cost(subject: Subject, usage: Usage, jobs: float) -> dict[str, float]:
-    """CPU seconds for a thousand jobs, by process; generators, of which there may be several, together."""
+    """CPU seconds for a thousand jobs, by process; those of which there may be several, such as generators, together."""
     parts: dict[str, float] = {}
     for process, seconds in usage.cpu.items():
         if subject.owns(process):
-            name = "generator" if process.startswith("generator-") else process.removeprefix(f"{subject.name} ")
+            name = _NUMBER.sub("", process.removeprefix(f"{subject.name} "))
             parts[name] = parts.get(name, 0.0) + seconds * 1000 / max(1.0, jobs)
     return parts
 

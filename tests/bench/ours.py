@@ -55,10 +55,12 @@ class Ours:
         """`stack` was started without generators; `tests` is where the doubles of provider and bucket are imported from."""
         self.stack = stack
         self.port = stack.port("GATEWAY_PORT")
+        self.further_ports: list[int] = []
         self.keys: list[str] = []
         self.starts = stack.state / "starts"
         self._tests = tests
         self._workers: Workers | None = None
+        self._jobs = 1
         self._metrics = Asking(stack.port("JOBS_METRICS_PORT"))
         self.connection: asyncpg.Connection
         """To its database, for questions that no client asks."""
@@ -75,6 +77,33 @@ class Ours:
     def owns(self, process: str) -> bool:
         """As Subject."""
         return process.partition("-")[0] in ("gateway", "jobs", "generator", "postgresql", "rabbitmq")
+
+    async def grow(self, gateways: int, jobs: int) -> None:
+        """Lets so many gateways and jobs services run from now on, and no worker; with one of each it is as it was begun.
+
+        Gateways and generators are wired to the jobs services in turn.
+        """
+        await self.working(None)
+        for name in [name for name in self.stack.parts if re.match(r"(gateway|jobs)-\d", name)][::-1]:  # gateways use jobs
+            self.stack.stop(name)
+            del self.stack.parts[name]
+        self._jobs = jobs
+        further = [self.stack.services.jobs(number) for number in range(2, jobs + 1)]
+        for number in range(2, gateways + 1):
+            part = self.stack.services.gateway(number)
+            part.environment["GATEWAY_JOBS_ADDRESS"] = self._address_of_jobs(number, "PORT")
+            further.append(part)
+        for part in further:
+            self.stack.parts[part.name] = part
+            part.start()
+        for part in further:
+            part.wait()
+        self.further_ports = [self.stack.port(f"GATEWAY_{number}_PORT") for number in range(2, gateways + 1)]
+
+    def _address_of_jobs(self, number: int, port: str) -> str:
+        """Where the gateway or generator of that number finds its jobs service."""
+        of = (number - 1) % self._jobs + 1
+        return f"127.0.0.1:{self.stack.port(f'JOBS_{port}' if of == 1 else f'JOBS_{of}_{port}')}"
 
     async def working(self, workers: Workers | None) -> None:
         """As Subject."""
@@ -98,6 +127,7 @@ class Ours:
     def _generator(self, number: int, workers: Workers) -> Part:
         part = self.stack.services.generator(number)
         part.environment["GENERATOR_SLOTS"] = str(workers.slots)
+        part.environment["GENERATOR_JOBS_ADDRESS"] = self._address_of_jobs(number, "WORKER_PORT")
         if not workers.full_path:
             part.command = [sys.executable, "-m", "bench.instant"]
             part.environment.pop("GENERATOR_WEBHOOK_URL", None)
@@ -159,7 +189,9 @@ class Ours:
         return [row["id"] for row in rows]
 
     async def counters(self) -> dict[str, float]:
-        """As Subject."""
+        """As Subject; nothing where there are several jobs services, each of which knows only of its own."""
+        if self._jobs > 1:
+            return {}
         status, body = await self._metrics(Request(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", None))
         assert status == 200, status
         counted: defaultdict[str, float] = defaultdict(float)

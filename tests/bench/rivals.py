@@ -100,6 +100,7 @@ class Peer:
     """One design, running."""
 
     keys: tuple[str, ...] = ()
+    further_ports: tuple[int, ...] = ()
 
     def __init__(self, design: Design, state: Path, database_url: str, broker_url: str, forget: Callable[[], None]) -> None:
         """`forget` empties its queue, where that is neither RabbitMQ's nor a table's."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from choices import positive
 
-ROWS = ("limits", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
+ROWS = ("limits", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "q")
 """What can be measured, in the order in which it is."""
 
 PEERS = ("first_design", "celery_rabbitmq", "taskiq", "procrastinate")
@@ -29,7 +29,7 @@ class Settings:
     peers: tuple[str, ...] = PEERS
     """Which of PEERS to measure beside it."""
     waiting: int = 1_000_000
-    """Jobs that wait while row g claims, lists, accepts and reads."""
+    """Jobs that wait while row g claims, lists, accepts and reads, and the most jobs that row q explains its statements with."""
     in_flight: int = 2000
     """Predictions that row d holds in one generator at once."""
     report: Path | None = None

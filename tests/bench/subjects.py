@@ -45,6 +45,8 @@ class Subject(Protocol):
     name: str
     port: int
     """Of its API on this machine."""
+    further_ports: Sequence[int]
+    """Of further processes that serve the same API, where there are several ports."""
     keys: Sequence[str]
     """API keys of one tenant each; none where it wants none."""
     starts: Path

@@ -32,7 +32,7 @@ def test_peers_are_all_none_or_named():
 @pytest.mark.parametrize(
     ("name", "value", "meaning"),
     [
-        ("ROWS", "a,k", "some of limits,a,b,c,d,e,f,g,h,i,j"),
+        ("ROWS", "a,z", "some of limits,a,b,c,d,e,f,g,h,i,j,k,q"),
         ("SECONDS", "0", "a number above 0"),
         ("SECONDS", "inf", "a number above 0"),
         ("ROUNDS", "1.5", "a whole number above 0"),
