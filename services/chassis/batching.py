@@ -87,5 +87,7 @@ class Batcher(Generic[Item, Outcome]):
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
+            # An exception knows this frame by its traceback: kept here, it and all that its callers hold would be a cycle.
+            del outcomes, outcome, future
         # Here and not in a callback: a caller that runs before that and submits again would wait for a flush that nobody starts.
         self._running.discard(asyncio.current_task())

@@ -71,6 +71,8 @@ async def serving(
     try:
         yield
     finally:
-        await server.dismiss(notice_seconds)
-        server.should_exit = True
-        await task
+        try:
+            await server.dismiss(notice_seconds)
+        finally:
+            server.should_exit = True
+            await task

@@ -111,7 +111,10 @@ class Database:
         """
         running = asyncio.ensure_future(self._fetch(sql, arguments))
         running.add_done_callback(lambda done: done.cancelled() or done.exception())  # a cancelled caller does not ask how it ended
-        return await asyncio.shield(running)
+        try:
+            return await asyncio.shield(running)
+        finally:
+            del running  # it holds an exception whose traceback holds this frame: a cycle, with the arguments in it
 
     async def _fetch(self, sql: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
         for attempt in range(5):

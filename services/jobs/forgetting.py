@@ -24,19 +24,15 @@ DAY = timedelta(days=1)
 _deleted = Counter("mediagen_jobs_deleted_total", "Jobs that were deleted, JOBS_RETENTION_SECONDS after their end.")
 
 _KEYS = """
-    WITH gone AS (
-        DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
-            SELECT tenant_id, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2
-        ) RETURNING 1
-    ) SELECT count(*) AS gone FROM gone
+    WITH old AS MATERIALIZED (SELECT tenant_id, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2),
+    gone AS (DELETE FROM idempotency_keys k USING old o WHERE k.tenant_id = o.tenant_id AND k.key = o.key)
+    SELECT count(*) AS seen FROM old
 """
 
 _NOTES = """
-    WITH gone AS (
-        DELETE FROM provider_inbox WHERE webhook_id IN (
-            SELECT webhook_id FROM provider_inbox WHERE received_at < $1 ORDER BY received_at LIMIT $2
-        ) RETURNING 1
-    ) SELECT count(*) AS gone FROM gone
+    WITH old AS MATERIALIZED (SELECT webhook_id FROM provider_inbox WHERE received_at < $1 ORDER BY received_at LIMIT $2),
+    gone AS (DELETE FROM provider_inbox i USING old o WHERE i.webhook_id = o.webhook_id)
+    SELECT count(*) AS seen FROM old
 """
 
 _JOBS = """
@@ -81,10 +77,11 @@ class Forgetting:
             await self._jobs(now - self._retention)
 
     async def _in_batches(self, statement: str, before: datetime) -> None:
+        """Ends when there are none: what another instance deletes meanwhile is seen, and waited for."""
         while True:
             began = time.monotonic()
             [row] = await self._database.fetch(statement, before, BATCH)
-            if row["gone"] < BATCH:
+            if row["seen"] < BATCH:
                 return
             await asyncio.sleep(time.monotonic() - began)  # at least half of the time is everybody else's
 

@@ -91,9 +91,9 @@ class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one
     """How long a media_url works; 0 means as long as its job is kept."""
     idempotency_seconds: int = Field(86_400, ge=60)
     """How long an Idempotency-Key is remembered."""
-    retention_seconds: int = Field(0, ge=0)
-    """How long after its end a job is kept, with all that is known of it; 0 means for ever. Files stay: their bucket has rules of
-    its own for that. No shorter than idempotency_seconds, as a key that is remembered has to lead to its job."""
+    retention_seconds: int = Field(0, ge=0, le=315_360_000)
+    """How long after its end a job is kept, with all that is known of it: 0 means for ever, otherwise a day at least, and ten years
+    at most. Files stay: their bucket has rules of its own for that."""
     pool_size: int = Field(10, ge=2, le=100)
     """Connections to PostgreSQL."""
     connection_age_seconds: int = Field(300, ge=10, le=86_400)
@@ -110,9 +110,11 @@ class Settings(TracingSettings, AmqpSettings, DatabaseSettings):  # the last one
 
     @field_validator("retention_seconds")
     @classmethod
-    def _outlives_keys(cls, seconds: int, info: ValidationInfo) -> int:
-        if 0 < seconds < (keys := info.data.get("idempotency_seconds", 0)):
-            raise ValueError(f"must be 0, or at least JOBS_IDEMPOTENCY_SECONDS, which is {keys}")
+    def _outlives_what_needs_it(cls, seconds: int, info: ValidationInfo) -> int:
+        """A key leads to its job, and for an hour what a look-up finds is compared to what other jobs have made."""
+        least = max(86_400, info.data.get("idempotency_seconds", 0))
+        if 0 < seconds < least:
+            raise ValueError(f"must be 0, or at least {least}: a day, and JOBS_IDEMPOTENCY_SECONDS")
         return seconds
 
     @property

@@ -57,7 +57,7 @@ def jobs_settings(postgres_url: str) -> dict[str, str]:
         ("JOBS_AUTH", "maybe", "keys"),
         ("JOBS_TIME_SCALE", "0", "greater than or equal to 0.01"),
         ("JOBS_MAX_ATTEMPTS", "many", "integer"),
-        ("JOBS_RETENTION_SECONDS", "3600", "at least JOBS_IDEMPOTENCY_SECONDS, which is 86400"),
+        ("JOBS_RETENTION_SECONDS", "3600", "at least 86400: a day, and JOBS_IDEMPOTENCY_SECONDS"),
     ],
 )
 def test_a_wrong_or_missing_setting_is_named_in_one_line_without_its_value(name, value, says):

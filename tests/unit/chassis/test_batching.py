@@ -1,6 +1,8 @@
 """What waits goes together, what is under way is not disturbed, and each caller gets its own outcome."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -59,6 +61,30 @@ async def test_an_outcome_that_is_an_exception_reaches_its_caller_alone():
     assert outcomes[0] == 10
     assert isinstance(outcomes[1], ValueError)
     assert outcomes[2] == 20
+
+
+async def test_what_was_submitted_to_a_flush_that_fails_is_let_go_without_the_garbage_collector():
+    """Thousands of failed requests, each with its body, would otherwise wait for it."""
+
+    class Body:
+        pass
+
+    async def refuse(batch: list[Body]) -> list[None]:
+        raise ValueError("refused")
+
+    async def submits() -> weakref.ref[Body]:
+        body = Body()
+        with pytest.raises(ValueError, match="refused"):
+            await Batcher(refuse).submit(body)
+        return weakref.ref(body)
+
+    gc.disable()
+    try:
+        body = await submits()
+        await asyncio.sleep(0.01)
+        assert body() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_flush_that_fails_fails_for_all_of_its_callers_and_the_next_one_works():
