@@ -21,20 +21,22 @@ async def row_a(run: Run) -> None:
     """Accepted jobs a second, each with its durable commit. Nobody works meanwhile, so that accepting is all that is measured."""
     peers = await run.beside(*PEERS, every_form=True)
 
-    async def measure(subject: Subject, clients: int, keys: int) -> Sample:
-        await subject.working(None)
-        await subject.clean()
-        return await answered(run, subject, posting(run, subject, clients, keys))
-
     for clients in CLIENTS:
         what = _what(clients, 1)
         subjects: list[Subject] = [run.rig.ours, *peers]
-        await run.by_turns("a", what, "jobs/s", subjects, lambda subject, clients=clients: measure(subject, clients, 1))
+        await run.by_turns("a", what, "jobs/s", subjects, lambda subject, clients=clients: accepts(run, subject, clients))
         if clients > 1:
             tenants = _what(clients, TENANTS)
             await run.by_turns(
-                "a", tenants, "jobs/s", [run.rig.ours], lambda subject, clients=clients: measure(subject, clients, TENANTS)
+                "a", tenants, "jobs/s", [run.rig.ours], lambda subject, clients=clients: accepts(run, subject, clients, TENANTS)
             )
+
+
+async def accepts(run: Run, subject: Subject, clients: int, keys: int = 1) -> Sample:
+    """Posts of so many clients with so many keys, on a clean table, while nobody works."""
+    await subject.working(None)
+    await subject.clean()
+    return await answered(run, subject, posting(run, subject, clients, keys))
 
 
 def _what(clients: int, keys: int) -> str:
@@ -45,14 +47,17 @@ async def row_e(run: Run) -> None:
     """Reads of a job's status a second, of different jobs."""
     peers = await run.beside("first_design", every_form=True)
 
-    async def measure(subject: Subject) -> Sample:
-        await subject.working(None)
-        await subject.clean()
-        paths = [STATUS_PATH + job_id for job_id in await subject.finished_ids(DISTINCT_IDS)]
-        load = Load(subject.port, paths, keys=subject.keys[:1], clients=64, seconds=run.settings.seconds, warm_up=WARM_UP_SECONDS)
-        return await answered(run, subject, load)
+    await run.by_turns("e", "64 clients", "reads/s", [run.rig.ours, *peers], lambda subject: reads(run, subject))
 
-    await run.by_turns("e", "64 clients", "reads/s", [run.rig.ours, *peers], measure)
+
+async def reads(run: Run, subject: Subject) -> Sample:
+    """Reads of 64 clients, while nobody works."""
+    await subject.working(None)
+    await subject.clean()
+    paths = [STATUS_PATH + job_id for job_id in await subject.finished_ids(DISTINCT_IDS)]
+    timed = {"seconds": run.settings.seconds, "warm_up": WARM_UP_SECONDS}
+    load = Load(subject.port, paths, keys=subject.keys[:1], clients=64, further_ports=subject.further_ports, **timed)
+    return await answered(run, subject, load)
 
 
 async def one_client(run: Run, subject: Subject) -> Sample:
