@@ -78,7 +78,7 @@ class Proxy:
         self._listener = _bound(host, port or ports.any_free_port())
         self.port: int = self._listener.getsockname()[1]
         self.address = f"{host}:{self.port}"
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepting = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy {self.port}", daemon=True)
         self._thread.start()
@@ -162,26 +162,31 @@ class Proxy:
         await asyncio.gather(*ending.values(), return_exceptions=True)
 
     async def _refuse(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
-            self._accepting = None
+        if self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = _bound(self.host, self.port)  # kept, so that nobody else gets the port; it refuses as nobody listens
         await self._reset()
 
     async def _heal(self) -> None:
         await self._change(Way.BOTH, **vars(Condition()))
-        if self._accepting is None:
+        if not self._accepting:
+            self._accepting = True
             self._listener.listen(100)
-            self._accepting = self._loop.create_task(self._accept())
+            self._loop.add_reader(self._listener, self._accept)  # a task could be cancelled with a new one in hand
 
-    async def _accept(self) -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = self._listener.accept()
+            client.setblocking(False)
             connection = _Connection(self, client)
             task = self._connections[connection] = self._loop.create_task(connection.run())
-            task.add_done_callback(lambda _, connection=connection: self._connections.pop(connection))
+            task.add_done_callback(lambda _, connection=connection: self._ended(connection))
+
+    def _ended(self, connection: "_Connection") -> None:
+        del self._connections[connection]
+        connection.end()
 
 
 class _Connection:
@@ -222,7 +227,12 @@ class _Connection:
             for one in self._writers:
                 with suppress(OSError):
                     await one.wait_closed()
-            self._client.close()
+
+    def end(self) -> None:
+        """Leaves nothing open, where the run was cancelled too: before it began, or while it waited for the other end to read."""
+        for one in self._writers:
+            one.transport.abort()
+        self._client.close()
 
     @property
     def silent(self) -> bool:
@@ -232,6 +242,8 @@ class _Connection:
 
     def reset(self) -> None:
         """Sends a RST to both ends."""
+        if not self._writers:  # it has not begun: its end is what resets it
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._abort(self._writers)
 
     def changed(self) -> None:

@@ -145,21 +145,25 @@ class Watched:
 
     @contextlib.asynccontextmanager
     async def repeating(self, ask: Callable[[], Awaitable[Any]], times: int = 1, pause: float = 0.2) -> AsyncIterator[None]:
-        """Somebody, or so many at a time, ask for something again and again; what comes of it is not looked at."""
+        """Somebody, or so many at a time, ask for something again and again; what comes of it is not looked at.
+
+        The last answers are waited for: requests of httpx that are cancelled may leave connections behind (test_httpcore.py).
+        """
+        enough = asyncio.Event()
 
         async def again() -> None:
-            while True:
-                with suppress(httpx.TransportError):
+            while not enough.is_set():
+                with suppress(httpx.TransportError, AssertionError):
                     await ask()
-                await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(enough.wait(), pause)
 
         tasks = [asyncio.create_task(again()) for _ in range(times)]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            enough.set()
+            await asyncio.gather(*tasks)
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:

@@ -113,5 +113,5 @@ async def test_a_new_job_beyond_the_credit_is_looked_for_where_all_that_was_due_
 
 async def test_the_sweeper_sweeps_after_a_sweep_that_failed():
     store = Store()
-    async with running(sweep(store, Relay(store, Bell(), 60), 0.01, 60)):
+    async with running(sweep(store, Relay(store, Bell(), 60), 0.01)):
         await until(lambda: store.calls > 2, 20)
