@@ -74,6 +74,7 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=0,
+            pool_use_lifo=True,  # in a quiet hour one connection does all, and has its plans; taken in turn, all are cold
             pool_timeout=5,
             pool_recycle=300,
             hide_parameters=True,  # an error's text would hold prompts

@@ -157,7 +157,7 @@ class Store:
         """Ends what time has ended: leases, deadlines, and look-ups that can find nothing any more. Returns the jobs of each."""
         done = {}
         for verb, statement in self._sql.sweeps.items():
-            rows = await self._database.fetch(statement, verb)
+            rows = await self._database.fetch(statement)
             metrics.count_transitions(rows)
             done[verb] = [row for row in rows if row["result"] == "ok"]
         return done
@@ -182,7 +182,8 @@ class Store:
     async def known_keys(self, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], asyncpg.Record]:
         """The job and the request's sha256 that each known key came with."""
         rows = await self._database.fetch(
-            "SELECT k.tenant_id, k.key, k.request_sha256, k.job_id FROM unnest($1::uuid[], $2::text[]) AS i (tenant_id, key) "
+            "SELECT k.tenant_id, k.key, k.request_sha256, k.job_id "
+            "FROM unnest((SELECT $1::uuid[]), (SELECT $2::text[])) AS i (tenant_id, key) "  # as in statements.py
             "JOIN idempotency_keys k USING (tenant_id, key)",
             [tenant for tenant, _ in keys],
             [key for _, key in keys],

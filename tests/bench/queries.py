@@ -176,7 +176,7 @@ async def _worked(explained: Explained) -> None:
     await store.heartbeat([(worker, row["job_id"], row["epoch"], None, None) for row in claimed])
     for verb, statement in statements.sweeps.items():
         explained.what = f"sweep: {verb}"
-        await explained.fetch(statement, verb)
+        await explained.fetch(statement)
     intents = [uuid.uuid4() for _ in claimed]
     for verb in ("intend", "created"):
         await _reported(explained, store, list(_reports(verb, worker, claimed, intents)))
