@@ -132,8 +132,8 @@ def _rules() -> str:
 def _reported() -> str:
     """The reports of the parameters. JSON comes as text: asyncpg has no arrays of jsonb.
 
-    Each is selected, so that PostgreSQL does not count its elements: for a single report it finds a plan of its own cheaper than one
-    for any number, and would plan anew with each call, which takes four times as long as the statement itself.
+    Each is selected, so that PostgreSQL does not count its elements: for a single report it would find a plan of its own cheaper
+    than one for any number, and plan anew with each call, which takes four times as long as the statement itself.
     """
     arrays = ", ".join(
         f"(SELECT ${n}::{'text' if kind == 'jsonb' else kind}[])"
