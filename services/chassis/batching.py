@@ -1,9 +1,12 @@
 """Natural batching: what waits while one flush is under way goes into the next one. No timer: nothing waits when all is quiet."""
 
 import asyncio
+import os
+import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
+SPACING = float(os.environ.get("SPACING", "0"))
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -27,6 +30,7 @@ class Batcher(Generic[Item, Outcome]):
         """`lanes` is how many flushes may be under way at once."""
         self._flush = flush
         self._limit = limit
+        self._next = 0.0
         self._lanes = lanes
         self._key = key
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
@@ -68,8 +72,14 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting = left
         return taken
 
+    async def _pace(self) -> None:
+        now = time.monotonic()
+        at = max(now, self._next)
+        self._next = at + SPACING
+        await asyncio.sleep(at - now)
+
     async def _drain(self) -> None:
-        await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first flush
+        await self._pace()
         while batch := self._take():
             try:
                 outcomes = await self._flush([item for item, _ in batch])
@@ -89,5 +99,7 @@ class Batcher(Generic[Item, Outcome]):
                     future.set_result(outcome)
             # An exception knows this frame by its traceback: kept here, it and all that its callers hold would be a cycle.
             del outcomes, outcome, future
+            if self._waiting:
+                await self._pace()
         # Here and not in a callback: a caller that runs before that and submits again would wait for a flush that nobody starts.
         self._running.discard(asyncio.current_task())

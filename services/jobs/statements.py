@@ -135,10 +135,7 @@ def _reported() -> str:
     Each is selected, so that PostgreSQL does not count its elements: for a single report it would find a plan of its own cheaper
     than one for any number, and plan anew with each call, which takes four times as long as the statement itself.
     """
-    arrays = ", ".join(
-        f"(SELECT ${n}::{'text' if kind == 'jsonb' else kind}[])"
-        for n, kind in enumerate(REPORT_TYPES.values(), 1)
-    )
+    arrays = ", ".join(f"(SELECT ${n}::{'text' if kind == 'jsonb' else kind}[])" for n, kind in enumerate(REPORT_TYPES.values(), 1))
     columns = ", ".join(f"u.{name}{'::jsonb' if kind == 'jsonb' else ''}" for name, kind in REPORT_TYPES.items())
     names = ", ".join(REPORT_TYPES)
     return f"SELECT u.ord, {columns} FROM unnest({arrays}) WITH ORDINALITY AS u ({names}, ord)"  # noqa: S608
