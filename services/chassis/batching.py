@@ -1,14 +1,24 @@
-"""Natural batching: what waits while one flush is under way goes into the next one. No timer: nothing waits when all is quiet."""
+"""Natural batching: what waits while one flush is under way goes into the next one. Nothing waits when all is quiet."""
 
 import asyncio
-import os
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-SPACING = float(os.environ.get("SPACING", "0"))
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+
+ENOUGH = 16
+"""A flush of so many is worth its cost: it does not wait for more."""
+
+SHARED, ALONE = 1.25, 2.0
+"""Items in a flush, on average: from the first on others are likely to come soon, and flushes are paced; below the second, although
+they are paced, few come, and waiting for them is not worth it."""
+
+WEIGHT = 1 / 8
+"""Of the last flush in that average."""
 
 
 class Batcher(Generic[Item, Outcome]):
@@ -26,13 +36,24 @@ class Batcher(Generic[Item, Outcome]):
         limit: int = 256,
         lanes: int = 1,
         key: Callable[[Item], Hashable] | None = None,
+        pace: float = 0.0,
     ) -> None:
-        """`lanes` is how many flushes may be under way at once."""
+        """`lanes` is how many flushes may be under way at once.
+
+        Where items come all the time, a flush begins no sooner than `pace` seconds after the one before, unless ENOUGH wait: what a
+        flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after the other, as of a
+        single client, is never paced, however fast they come.
+        """
         self._flush = flush
         self._limit = limit
-        self._next = 0.0
         self._lanes = lanes
         self._key = key
+        self._pace = pace
+        self._size = 1.0
+        self._paced = False
+        self._flushed_at = 0.0
+        self._joining = False
+        self._enough = asyncio.Event()
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._busy: set[Hashable] = set()
@@ -48,11 +69,13 @@ class Batcher(Generic[Item, Outcome]):
     def _enqueue(self, item: Item) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
+        if len(self._waiting) >= ENOUGH:
+            self._enough.set()
         self._start()
         return future
 
     def _start(self) -> None:
-        if len(self._running) < self._lanes and self._waiting:
+        if len(self._running) < self._lanes and self._waiting and not self._joining:
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -72,15 +95,28 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting = left
         return taken
 
-    async def _pace(self) -> None:
-        now = time.monotonic()
-        at = max(now, self._next)
-        self._next = at + SPACING
-        await asyncio.sleep(at - now)
+    async def _next(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
+        """What the next flush takes. Whoever is ready in this turn of the loop joins it; where flushes are paced, whoever comes."""
+        self._joining = True
+        await asyncio.sleep(0)
+        pause = self._flushed_at + self._pace - time.monotonic() if self._paced else 0.0
+        if pause > 0 and len(self._waiting) < ENOUGH:
+            self._enough.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._enough.wait()
+        self._joining = False
+        batch = self._take()
+        if batch and self._pace:
+            self._flushed_at = time.monotonic()
+            self._size += (len(batch) - self._size) * WEIGHT
+            self._paced = self._size >= (ALONE if self._paced else SHARED)
+        if batch:
+            self._start()  # what was beyond the limit goes with another lane
+        return batch
 
     async def _drain(self) -> None:
-        await self._pace()
-        while batch := self._take():
+        while self._waiting and not self._joining and (batch := await self._next()):
             try:
                 outcomes = await self._flush([item for item, _ in batch])
                 if len(outcomes) != len(batch):
@@ -98,8 +134,6 @@ class Batcher(Generic[Item, Outcome]):
                 else:
                     future.set_result(outcome)
             # An exception knows this frame by its traceback: kept here, it and all that its callers hold would be a cycle.
-            del outcomes, outcome, future
-            if self._waiting:
-                await self._pace()
+            del batch, outcomes, outcome, future
         # Here and not in a callback: a caller that runs before that and submits again would wait for a flush that nobody starts.
         self._running.discard(asyncio.current_task())

@@ -22,6 +22,10 @@ from jobs.store import NewJob, Store
 
 log = structlog.get_logger()
 
+PACE_SECONDS = 0.02
+"""From one commit to the next where jobs come all the time. Jobs that were accepted together are told of, claimed and reported
+together as well: at a few hundred a second that halves what each costs, and they are begun sooner than without the wait."""
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -40,7 +44,7 @@ class Acceptance:
         self._store = store
         self._relay = relay
         self._admission = admission
-        self._batcher: Batcher[tuple[Tenant, NewJob], Accepted] = Batcher(self._flush, limit=256, lanes=2)
+        self._batcher: Batcher[tuple[Tenant, NewJob], Accepted] = Batcher(self._flush, limit=256, lanes=2, pace=PACE_SECONDS)
 
     async def accept(self, tenant: Tenant, job: NewJob) -> Accepted:
         """Commits the job and returns it. Raises RESOURCE_EXHAUSTED past the tenant's cap, ALREADY_EXISTS for a key that came with

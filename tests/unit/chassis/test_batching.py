@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import time
 import weakref
+from itertools import pairwise
 
 import pytest
 
-from chassis.batching import Batcher
+from chassis.batching import ENOUGH, Batcher
 
 
 class Flushes:
@@ -137,3 +139,65 @@ async def test_a_caller_that_submits_again_in_the_moment_of_its_answer_is_answer
 
     async with asyncio.timeout(2):
         assert await one_after_another() == [0, 10, 20]
+
+
+async def test_where_items_come_all_the_time_flushes_keep_their_distance():
+    began: list[float] = []
+
+    async def flush(batch: list[int]) -> list[int]:
+        began.append(time.monotonic())
+        return batch
+
+    batcher = Batcher(flush, lanes=2, pace=0.05)
+    asked = [asyncio.create_task(batcher.submit_all(range(8)))]
+    for number in range(50):
+        await asyncio.sleep(0.005)
+        asked.append(asyncio.create_task(batcher.submit(number)))
+    assert await asyncio.gather(*asked) == [list(range(8)), *range(50)]
+    assert min(later - earlier for earlier, later in pairwise(began)) >= 0.045, began
+
+
+async def test_a_single_client_never_waits_however_fast_it_comes():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=60)
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            await batcher.submit(1)
+    assert len(flushes.batches) == 100
+
+
+async def test_enough_of_them_wait_for_nobody():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=60)
+    async with asyncio.timeout(10):
+        for _ in range(10):
+            await batcher.submit_all(range(ENOUGH))
+    assert [len(batch) for batch in flushes.batches] == [ENOUGH] * 10
+
+
+async def test_what_waits_for_others_goes_at_once_when_they_are_enough():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=60)
+    await batcher.submit_all(range(ENOUGH))
+    asked = [asyncio.create_task(batcher.submit(1))]
+    await asyncio.sleep(0.05)
+    assert len(flushes.batches) == 1
+    asked += [asyncio.create_task(batcher.submit(n)) for n in range(ENOUGH - 1)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*asked)
+    assert [len(batch) for batch in flushes.batches] == [ENOUGH] * 2
+
+
+async def test_where_few_come_they_are_waited_for_no_more():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=0.01)
+    await batcher.submit_all(range(4))
+    for _ in range(20):  # each of them waits for others in vain, until that is seen
+        await batcher.submit(1)
+    batcher._pace = 60
+    async with asyncio.timeout(10):
+        await batcher.submit(1)
