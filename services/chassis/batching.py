@@ -41,8 +41,8 @@ class Batcher(Generic[Item, Outcome]):
         """`lanes` is how many flushes may be under way at once.
 
         Where items come all the time, a flush begins no sooner than `pace` seconds after the one before, unless ENOUGH wait: what a
-        flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after the other, as of a
-        single client, is never paced, however fast they come.
+        flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after the other, as
+        of a single client, is never paced, however fast they come.
         """
         self._flush = flush
         self._limit = limit
