@@ -35,6 +35,9 @@ NOTES_OF_AN_INTENT = 16
 """How many webhooks of one create are noted. Replicate sends two for a prediction; who knows a URL, and calls this service himself,
 would otherwise decide how often Replicate is asked."""
 
+PACE_SECONDS = 0.02
+"""From one commit of webhooks to the next where they come all the time; what follows is shared as well."""
+
 _webhooks = Counter("mediagen_jobs_webhooks_total", "Webhooks that were acted on, by what they led to.", ["effect"])
 for _effect in ("created", "ended", "due", "elsewhere", "none"):
     _webhooks.labels(_effect)
@@ -83,29 +86,33 @@ class Inbox:
         self._late = 2 * timing.poll
         sql = resources.files("jobs").joinpath("sql")
         self._note, self._news = (sql.joinpath(name).read_text() for name in ("note.sql", "inbox.sql"))
-        self._notes: Batcher[tuple[Note, str], None] = Batcher(self._store)
+        self._notes: Batcher[tuple[Note, str], None] = Batcher(self._store, pace=PACE_SECONDS)
         self._watches: dict[UUID, set[Watch]] = {}
         self._woken = asyncio.Event()
         self.stopping = False
 
     async def note(self, note: Note, token: str) -> None:
-        """Stores a note, once, unless enough was said of its intent. Notes that come together are stored together.
+        """Stores a note, once, unless enough was said of its intent, or it says what is known. Notes that come together are stored
+        together.
 
         Raises PERMISSION_DENIED where the token is not the intent's own, or there is no such intent.
         """
         await self._notes.submit((note, token))
 
     async def _store(self, told: list[tuple[Note, str]]) -> Sequence[AppError | None]:
-        secrets = await self._database.fetch(
-            "SELECT s.intent_id, t.signing_secret FROM submissions s JOIN jobs j ON j.id = s.job_id "
-            "JOIN tenants t ON t.id = j.tenant_id WHERE s.intent_id = ANY($1::uuid[])",
+        rows = await self._database.fetch(
+            "SELECT s.intent_id, s.prediction_id, t.signing_secret FROM unnest((SELECT $1::uuid[])) AS i (id) "  # see statements.py
+            "JOIN submissions s ON s.intent_id = i.id JOIN jobs j ON j.id = s.job_id JOIN tenants t ON t.id = j.tenant_id",
             [note.intent_id for note, _ in told],
         )
-        secret_of = {row["intent_id"]: row["signing_secret"] for row in secrets}
-        outcomes = [None if _is_believed(note, token, secret_of.get(note.intent_id)) else _withdrawn() for note, token in told]
+        known = {row["intent_id"]: row for row in rows}
+        outcomes = [None if _is_believed(note, token, known.get(note.intent_id)) else _withdrawn() for note, token in told]
         believed = [note for (note, _), outcome in zip(told, outcomes, strict=True) if outcome is None]
-        if believed:
-            columns = zip(*((note.webhook_id, note.intent_id, note.prediction_id, note.ended) for note in believed), strict=True)
+        # That a prediction has begun matters only to a job that does not know it.
+        news = [note for note in believed if note.ended or note.prediction_id != known[note.intent_id]["prediction_id"]]
+        _webhooks.labels("none").inc(len(believed) - len(news))
+        if news:
+            columns = zip(*((note.webhook_id, note.intent_id, note.prediction_id, note.ended) for note in news), strict=True)
             await self._database.fetch(self._note, *map(list, columns), NOTES_OF_AN_INTENT)
             self.wake()
         return outcomes
@@ -164,7 +171,7 @@ class Inbox:
         await self._make_due([row["job_id"] for row in rows if row["effect"] == "due"])
         await self._database.fetch(
             "UPDATE provider_inbox i SET processed_at = now() FROM (SELECT webhook_id FROM provider_inbox "
-            "WHERE webhook_id = ANY($1::text[]) AND processed_at IS NULL ORDER BY webhook_id FOR UPDATE) w "
+            "WHERE webhook_id = ANY((SELECT $1::text[])::text[]) AND processed_at IS NULL ORDER BY webhook_id FOR UPDATE) w "
             "WHERE i.webhook_id = w.webhook_id",
             [row["webhook_id"] for row in rows],
         )
@@ -189,8 +196,8 @@ class Inbox:
             self._relay.wake()
 
 
-def _is_believed(note: Note, token: str, secret: bytes | None) -> bool:
-    return secret is not None and access.verify_webhook(token, secret, str(note.intent_id))
+def _is_believed(note: Note, token: str, intent: asyncpg.Record | None) -> bool:
+    return intent is not None and access.verify_webhook(token, intent["signing_secret"], str(note.intent_id))
 
 
 def _withdrawn() -> AppError:

@@ -177,9 +177,8 @@ async def test_of_an_end_the_worker_that_follows_it_is_told_and_nobody_else(serv
     job_id = await driver.reach(State.SUBMITTED)
     prediction = (await driver.row(job_id))["prediction_id"]
     async with watching(service, driver.worker) as (mine, _), watching(service, uuid4()) as (others, _):
-        await note(service, job_id, prediction)  # it began: nothing to tell
-        await until(lambda: acted_on(driver))
-        assert not mine
+        await note(service, job_id, prediction)
+        assert not await inbox(driver), "that it began is known, and nothing to tell"
         await note(service, job_id, prediction, ended=True)
         await until(lambda: mine == {prediction}, seconds=5)
         await until(lambda: acted_on(driver))
