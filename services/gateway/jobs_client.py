@@ -1,5 +1,7 @@
-"""Calls to `jobs`. Concurrent creates of one API key travel as one BatchCreateJobs, concurrent reads as one BatchGetJobs."""
+"""Calls to `jobs`. Concurrent creates of one API key travel as one BatchCreateJobs, its reads as one BatchGetJobs, and webhooks, of
+whomever, as one BatchNoteWebhooks."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from typing import NamedTuple, TypeVar
@@ -41,6 +43,11 @@ class _Get(NamedTuple):
     job_id: str
 
 
+class _Note(NamedTuple):
+    caller: Caller
+    request: jobs_pb2.NoteWebhookRequest
+
+
 class JobsClient:
     """JobsService, as the gateway uses it. Every method raises AppError."""
 
@@ -48,6 +55,7 @@ class JobsClient:
         """The channel stays the caller's to close."""
         self._stub = jobs_pb2_grpc.JobsServiceStub(channel)
         self._batches: OrderedDict[str | None, _KeyBatches] = OrderedDict()
+        self._notes = Batcher[_Note, None](self._note, limit=BATCH, lanes=LANES)
 
     async def create(self, caller: Caller, job: jobs_pb2.JobSpec, request_id: str) -> jobs_pb2.CreateJobResponse:
         """Has a job accepted; a repeated `request_id` answers with the job that it made first."""
@@ -76,8 +84,29 @@ class JobsClient:
 
     async def note_webhook(self, caller: Caller, request: jobs_pb2.NoteWebhookRequest) -> None:
         """Has stored what a webhook said; AppError PERMISSION_DENIED where its token is wrong."""
-        call = self._stub.NoteWebhook(request, timeout=WEBHOOK_SECONDS, metadata=caller.metadata(), wait_for_ready=True)
-        await _answer(call)
+        await self._notes.submit(_Note(caller, request))
+
+    async def _note(self, notes: Sequence[_Note]) -> Sequence[AppError | None]:
+        if len(notes) > 1:
+            batch = jobs_pb2.BatchNoteWebhooksRequest(notes=[note.request for note in notes])
+            metadata = notes[0].caller.metadata()
+            call = self._stub.BatchNoteWebhooks(batch, timeout=WEBHOOK_SECONDS, metadata=metadata, wait_for_ready=True)
+            try:
+                results = (await _answer(call)).results
+            except AppError as error:
+                if error.code != grpc.StatusCode.UNIMPLEMENTED:  # a `jobs` of the version before, for as long as an upgrade takes
+                    raise
+            else:
+                return [from_status(status_pb2.Status.FromString(result.error)) if result.error else None for result in results]
+        return await asyncio.gather(*map(self._note_one, notes))
+
+    async def _note_one(self, note: _Note) -> AppError | None:
+        metadata = note.caller.metadata()
+        try:
+            await _answer(self._stub.NoteWebhook(note.request, timeout=WEBHOOK_SECONDS, metadata=metadata, wait_for_ready=True))
+        except AppError as error:
+            return error
+        return None
 
     def _batches_of(self, caller: Caller) -> "_KeyBatches":
         batches = self._batches.get(caller.authorization)

@@ -97,13 +97,8 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         for outcome in outcomes:
             if isinstance(outcome, jobs_pb2.CreateJobResponse):
                 results.append(jobs_pb2.CreateJobResult(created=outcome))
-            elif isinstance(outcome, AppError):
-                results.append(jobs_pb2.CreateJobResult(error=to_status(outcome).SerializeToString()))
-            elif isinstance(outcome, Exception):  # the others of the batch may be accepted, and are told so
-                log.error("rpc.failed", method="BatchCreateJobs", exc_info=outcome)
-                results.append(jobs_pb2.CreateJobResult(error=to_status(internal()).SerializeToString()))
             else:
-                raise outcome
+                results.append(jobs_pb2.CreateJobResult(error=_error(outcome, "BatchCreateJobs")))
         return jobs_pb2.BatchCreateJobsResponse(results=results)
 
     async def _create_traced(
@@ -212,6 +207,19 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 
     async def NoteWebhook(self, request: jobs_pb2.NoteWebhookRequest, context: Context) -> jobs_pb2.NoteWebhookResponse:
         """Stores what a webhook said, for the holder of its URL's token."""
+        await self._note(request)
+        return jobs_pb2.NoteWebhookResponse()
+
+    async def BatchNoteWebhooks(
+        self, request: jobs_pb2.BatchNoteWebhooksRequest, context: Context
+    ) -> jobs_pb2.BatchNoteWebhooksResponse:
+        """Stores what several webhooks said."""
+        _check_batch("notes", len(request.notes))
+        outcomes = await asyncio.gather(*[self._note(note) for note in request.notes], return_exceptions=True)
+        errors = [b"" if outcome is None else _error(outcome, "BatchNoteWebhooks") for outcome in outcomes]
+        return jobs_pb2.BatchNoteWebhooksResponse(results=[jobs_pb2.NoteWebhookResult(error=error) for error in errors])
+
+    async def _note(self, request: jobs_pb2.NoteWebhookRequest) -> None:
         note = Note(
             webhook_id=_webhook_id(request.webhook_id),
             intent_id=parse_uuid(request.intent_id, "intent_id"),
@@ -220,7 +228,6 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         )
         await self._inbox.note(note, request.token)
         failpoint("jobs.webhook.stored")
-        return jobs_pb2.NoteWebhookResponse()
 
     async def _reader(self, job_id: UUID, request: jobs_pb2.GetOutputRequest) -> Tenant:
         rows = await self._database.fetch(
@@ -264,6 +271,16 @@ def _webhook_id(text: str) -> str:
 def _text(metadata: dict[str, str | bytes], key: str) -> str:
     value = metadata.get(key, "")
     return value if isinstance(value, str) else ""
+
+
+def _error(outcome: BaseException, method: str) -> bytes:
+    """What one of a batch failed with, as its result tells it: the others may be done, and are told so."""
+    if not isinstance(outcome, Exception):
+        raise outcome
+    if not isinstance(outcome, AppError):
+        log.error("rpc.failed", method=method, exc_info=outcome)
+        outcome = internal()
+    return to_status(outcome).SerializeToString()
 
 
 def _each(value: str, count: int) -> list[str] | None:

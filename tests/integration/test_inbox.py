@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+from google.rpc import status_pb2
 
-from chassis.errors import from_rpc_error
+from chassis.errors import from_rpc_error, from_status
 from driver import Driver, driving
 from integration.test_jobs_service import TOKEN, Service, running
 from jobs import access
@@ -256,6 +257,25 @@ async def test_a_webhook_is_believed_by_its_own_token_alone(service, driver):
     )
     assert (await service.refused("NoteWebhook", request, key=None)).reason == "WEBHOOK_TOKEN_INVALID"
     assert await inbox(driver) == []
+
+
+async def test_of_a_batch_each_webhook_has_an_outcome_of_its_own(service, driver):
+    job_id, other = await driver.reach(State.UNKNOWN), await driver.reach(State.UNKNOWN)
+    intents = [str((await driver.row(one))["intent_id"]) for one in (job_id, other)]
+    notes = [
+        jobs_pb2.NoteWebhookRequest(
+            webhook_id=f"{number}", intent_id=intent, token=access.sign_webhook(b"secret", intents[0]), prediction_id=prediction
+        )
+        for number, (intent, prediction) in enumerate(zip([*intents, *[intents[0]] * 2], ["p", "p", "p,q", "q"], strict=True))
+    ]
+    answer = await service.call("BatchNoteWebhooks", jobs_pb2.BatchNoteWebhooksRequest(notes=notes), key=None)
+    reasons = [from_status(status_pb2.Status.FromString(result.error)).reason for result in answer.results if result.error]
+    assert [bool(result.error) for result in answer.results] == [False, True, True, False]
+    assert reasons == ["WEBHOOK_TOKEN_INVALID", "INVALID_ARGUMENT"]
+    assert {row["webhook_id"] for row in await inbox(driver)} == {"0", "3"}
+    for wrong in ([], [notes[0]] * 257):
+        error = await service.refused("BatchNoteWebhooks", jobs_pb2.BatchNoteWebhooksRequest(notes=wrong), key=None)
+        assert (error.code, error.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "notes")
 
 
 @pytest.mark.parametrize(

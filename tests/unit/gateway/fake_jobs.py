@@ -39,10 +39,13 @@ class FakeJobs(jobs_pb2_grpc.JobsServiceServicer):
         self.by_request_id: dict[str, str] = {}
         self.calls: dict[str, list[tuple[Any, dict[str, str]]]] = defaultdict(list)
         self.fail: AppError | None = None
+        self.unknown: set[str] = set()
         self.next_page_token = ""
 
     def _called(self, method: str, request: Any, context: Any) -> None:
         self.calls[method].append((request, dict(context.invocation_metadata())))
+        if method in self.unknown:
+            raise AppError(grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", "Method not found!")
         if self.fail is not None:
             raise self.fail
 
@@ -125,3 +128,12 @@ class FakeJobs(jobs_pb2_grpc.JobsServiceServicer):
     async def NoteWebhook(self, request: jobs_pb2.NoteWebhookRequest, context: Any) -> jobs_pb2.NoteWebhookResponse:
         self._called("NoteWebhook", request, context)
         return jobs_pb2.NoteWebhookResponse()
+
+    async def BatchNoteWebhooks(
+        self, request: jobs_pb2.BatchNoteWebhooksRequest, context: Any
+    ) -> jobs_pb2.BatchNoteWebhooksResponse:
+        self._called("BatchNoteWebhooks", request, context)
+        refused = AppError(grpc.StatusCode.PERMISSION_DENIED, "WEBHOOK_TOKEN_INVALID", "Withdrawn.")
+        error = to_status(refused).SerializeToString()
+        results = [jobs_pb2.NoteWebhookResult(error=error if note.token == "withdrawn" else b"") for note in request.notes]
+        return jobs_pb2.BatchNoteWebhooksResponse(results=results)

@@ -1,5 +1,6 @@
 import asyncio
 
+import grpc
 import pytest
 
 from chassis.errors import AppError
@@ -26,3 +27,31 @@ async def test_the_batchers_of_keys_that_are_not_used_make_room(gateway):
             await gateway.client.get(Caller(f"Bearer {number}", "r"), job.id)
     assert len(gateway.client._batches) == KEYS
     assert (await gateway.client.get(Caller("Bearer mg_test", "r"), job.id)).id == job.id
+
+
+def notes(gateway, *tokens: str):
+    """Webhooks that come at once, with these tokens."""
+    requests = [jobs_pb2.NoteWebhookRequest(webhook_id=str(number), token=token) for number, token in enumerate(tokens)]
+    return asyncio.gather(*[gateway.client.note_webhook(Caller(None, "r"), one) for one in requests], return_exceptions=True)
+
+
+async def test_webhooks_that_come_at_once_share_a_call_and_each_has_its_own_outcome(gateway):
+    stored, refused, other = await notes(gateway, "good", "withdrawn", "good")
+    assert (stored, other) == (None, None)
+    assert isinstance(refused, AppError)
+    assert refused.reason == "WEBHOOK_TOKEN_INVALID"
+    [(batch, _)] = gateway.jobs.calls["BatchNoteWebhooks"]
+    assert [note.webhook_id for note in batch.notes] == ["0", "1", "2"]
+    assert not gateway.jobs.calls["NoteWebhook"]
+
+
+async def test_a_jobs_that_knows_no_batches_of_webhooks_is_told_of_them_one_by_one(gateway):
+    gateway.jobs.unknown = {"BatchNoteWebhooks"}
+    assert await notes(gateway, "good", "good") == [None, None]
+    assert len(gateway.jobs.calls["NoteWebhook"]) == 2
+
+
+async def test_webhooks_that_could_not_be_stored_are_all_told_so(gateway):
+    gateway.jobs.fail = AppError(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "The database is away.")
+    assert [error.code for error in await notes(gateway, "good", "good")] == [grpc.StatusCode.UNAVAILABLE] * 2
+    assert [error.code for error in await notes(gateway, "good")] == [grpc.StatusCode.UNAVAILABLE]

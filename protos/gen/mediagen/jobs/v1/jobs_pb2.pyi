@@ -901,3 +901,73 @@ class NoteWebhookResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoteWebhookResponse: _TypeAlias = NoteWebhookResponse  # noqa: Y015
+
+@_typing.final
+class BatchNoteWebhooksRequest(_message.Message):
+    """BatchNoteWebhooksRequest holds several notes, of whatever tenants' jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoteWebhookRequest]:
+        """1 to 256 notes."""
+
+    def __init__(
+        self,
+        *,
+        notes: _abc.Iterable[Global___NoteWebhookRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchNoteWebhooksRequest: _TypeAlias = BatchNoteWebhooksRequest  # noqa: Y015
+
+@_typing.final
+class BatchNoteWebhooksResponse(_message.Message):
+    """BatchNoteWebhooksResponse answers each note in its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoteWebhookResult]:
+        """One a note, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___NoteWebhookResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchNoteWebhooksResponse: _TypeAlias = BatchNoteWebhooksResponse  # noqa: Y015
+
+@_typing.final
+class NoteWebhookResult(_message.Message):
+    """NoteWebhookResult is the outcome of one note of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    error: _builtins.bytes
+    """A serialized google.rpc.Status, as NoteWebhook would have failed with; empty where the note is stored."""
+    def __init__(
+        self,
+        *,
+        error: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteWebhookResult: _TypeAlias = NoteWebhookResult  # noqa: Y015

@@ -84,6 +84,11 @@ class JobsServiceStub:
                 request_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.SerializeToString,
                 response_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.FromString,
                 _registered_method=True)
+        self.BatchNoteWebhooks = channel.unary_unary(
+                '/mediagen.jobs.v1.JobsService/BatchNoteWebhooks',
+                request_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksRequest.SerializeToString,
+                response_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksResponse.FromString,
+                _registered_method=True)
 
 
 class JobsServiceServicer:
@@ -165,6 +170,13 @@ class JobsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchNoteWebhooks(self, request, context):
+        """BatchNoteWebhooks notes up to 256 webhooks at once. Each has a result of its own: one that is refused harms no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -212,6 +224,11 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.NoteWebhook,
                     request_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.FromString,
                     response_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.SerializeToString,
+            ),
+            'BatchNoteWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchNoteWebhooks,
+                    request_deserializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksRequest.FromString,
+                    response_serializer=mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -462,6 +479,33 @@ class JobsService:
             '/mediagen.jobs.v1.JobsService/NoteWebhook',
             mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookRequest.SerializeToString,
             mediagen_dot_jobs_dot_v1_dot_jobs__pb2.NoteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchNoteWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mediagen.jobs.v1.JobsService/BatchNoteWebhooks',
+            mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksRequest.SerializeToString,
+            mediagen_dot_jobs_dot_v1_dot_jobs__pb2.BatchNoteWebhooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,8 @@ class JobsServiceStub:
     API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
     PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
     """
+    BatchNoteWebhooks: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.BatchNoteWebhooksRequest, _jobs_pb2.BatchNoteWebhooksResponse]
+    """BatchNoteWebhooks notes up to 256 webhooks at once. Each has a result of its own: one that is refused harms no other."""
 
 @_typing.type_check_only
 class JobsServiceAsyncStub(JobsServiceStub):
@@ -111,6 +113,8 @@ class JobsServiceAsyncStub(JobsServiceStub):
     API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
     PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
     """
+    BatchNoteWebhooks: _aio.UnaryUnaryMultiCallable[_jobs_pb2.BatchNoteWebhooksRequest, _jobs_pb2.BatchNoteWebhooksResponse]  # type: ignore[assignment]
+    """BatchNoteWebhooks notes up to 256 webhooks at once. Each has a result of its own: one that is refused harms no other."""
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
     """JobsService accepts jobs and tells what became of them. The gateway translates REST to it, and clients may call it directly:
@@ -204,5 +208,13 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         API key: the token in the webhook's URL stands for one. A note is a hint, never a truth: what it leads to is read at Replicate.
         PERMISSION_DENIED (WEBHOOK_TOKEN_INVALID): there is no such intent, or the token is not its own. INVALID_ARGUMENT.
         """
+
+    @_abc_1.abstractmethod
+    def BatchNoteWebhooks(
+        self,
+        request: _jobs_pb2.BatchNoteWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.BatchNoteWebhooksResponse, _abc.Awaitable[_jobs_pb2.BatchNoteWebhooksResponse]]:
+        """BatchNoteWebhooks notes up to 256 webhooks at once. Each has a result of its own: one that is refused harms no other."""
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
