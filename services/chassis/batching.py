@@ -1,7 +1,6 @@
 """Natural batching: what waits while one flush is under way goes into the next one. Nothing waits when all is quiet."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -13,12 +12,19 @@ Outcome = TypeVar("Outcome")
 ENOUGH = 16
 """A flush of so many is worth its cost: it does not wait for more."""
 
-SHARED, ALONE = 1.25, 2.0
+LOOKS = 3
+"""How often a flush that waits for others looks whether any have come since; it goes once none have. A few clients that wait for
+their answers all come again within one look, and nobody else does: they are held up no longer than that."""
+
+SHARED, ALONE = 1.25, 2.25
 """Items in a flush, on average: from the first on others are likely to come soon, and flushes are paced; below the second, although
 they are paced, few come, and waiting for them is not worth it."""
 
 WEIGHT = 1 / 8
 """Of the last flush in that average."""
+
+QUIET = 10
+"""After so many times the pace without a flush, what came before says nothing any more."""
 
 
 class Batcher(Generic[Item, Outcome]):
@@ -40,9 +46,9 @@ class Batcher(Generic[Item, Outcome]):
     ) -> None:
         """`lanes` is how many flushes may be under way at once.
 
-        Where items come all the time, a flush begins no sooner than `pace` seconds after the one before, unless ENOUGH wait: what a
-        flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after the other, as
-        of a single client, is never paced, however fast they come.
+        Where items come all the time, a flush begins `pace` seconds after the one before, unless ENOUGH wait by then or no more
+        come: what a flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after
+        the other, as of a single client, is not paced, however fast they come.
         """
         self._flush = flush
         self._limit = limit
@@ -53,7 +59,6 @@ class Batcher(Generic[Item, Outcome]):
         self._paced = False
         self._flushed_at = 0.0
         self._joining = False
-        self._enough = asyncio.Event()
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._busy: set[Hashable] = set()
@@ -69,8 +74,6 @@ class Batcher(Generic[Item, Outcome]):
     def _enqueue(self, item: Item) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._waiting) >= ENOUGH:
-            self._enough.set()
         self._start()
         return future
 
@@ -98,22 +101,36 @@ class Batcher(Generic[Item, Outcome]):
     async def _next(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         """What the next flush takes. Whoever is ready in this turn of the loop joins it; where flushes are paced, whoever comes."""
         self._joining = True
-        await asyncio.sleep(0)
-        pause = self._flushed_at + self._pace - time.monotonic() if self._paced else 0.0
-        if pause > 0 and len(self._waiting) < ENOUGH:
-            self._enough.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._enough.wait()
-        self._joining = False
-        batch = self._take()
-        if batch and self._pace:
-            self._flushed_at = time.monotonic()
-            self._size += (len(batch) - self._size) * WEIGHT
-            self._paced = self._size >= (ALONE if self._paced else SHARED)
-        if batch:
+        try:
+            await asyncio.sleep(0)
+            if self._paced:
+                await self._others()
+        finally:
+            self._joining = False
+        if batch := self._take():
+            self._learn(len(batch))
             self._start()  # what was beyond the limit goes with another lane
         return batch
+
+    async def _others(self) -> None:
+        """Waits for others for as long as they come, until ENOUGH are there or the next flush is due."""
+        seen = 0
+        while seen < len(self._waiting) < ENOUGH and (pause := self._flushed_at + self._pace - time.monotonic()) > 0:
+            seen = len(self._waiting)
+            await asyncio.sleep(min(pause, self._pace / LOOKS))
+
+    def _learn(self, size: int) -> None:
+        """Decides by what is flushed now whether flushes are to be paced."""
+        if not self._pace:
+            return
+        now = time.monotonic()
+        if now - self._flushed_at > QUIET * self._pace:
+            self._size, self._paced = 1.0, False
+        self._flushed_at = now
+        self._size += (size - self._size) * WEIGHT
+        paced = self._size >= (ALONE if self._paced else SHARED)
+        if paced != self._paced:  # what was seen without a pause says little of what is seen with one
+            self._size, self._paced = 2 * ALONE if paced else 1.0, paced
 
     async def _drain(self) -> None:
         while self._waiting and not self._joining and (batch := await self._next()):

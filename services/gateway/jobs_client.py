@@ -10,7 +10,7 @@ import grpc
 from google.rpc import status_pb2
 
 from chassis.batching import Batcher
-from chassis.errors import AppError, from_rpc_error, from_status
+from chassis.errors import AppError, from_rpc_error, from_status, unavailable
 from gateway.caller import Caller, Metadata
 from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 
@@ -46,6 +46,8 @@ class _Get(NamedTuple):
 class _Note(NamedTuple):
     caller: Caller
     request: jobs_pb2.NoteWebhookRequest
+    until: float
+    """When its sender is to have an answer, by the loop's clock."""
 
 
 class JobsClient:
@@ -84,13 +86,22 @@ class JobsClient:
 
     async def note_webhook(self, caller: Caller, request: jobs_pb2.NoteWebhookRequest) -> None:
         """Has stored what a webhook said; AppError PERMISSION_DENIED where its token is wrong."""
-        await self._notes.submit(_Note(caller, request))
+        until = asyncio.get_running_loop().time() + WEBHOOK_SECONDS
+        try:
+            async with asyncio.timeout_at(until):
+                await self._notes.submit(_Note(caller, request, until))
+        except TimeoutError:
+            raise unavailable("What the webhook says could not be stored in time; send it again.") from None
 
     async def _note(self, notes: Sequence[_Note]) -> Sequence[AppError | None]:
+        now = asyncio.get_running_loop().time()
+        if all(note.until <= now for note in notes):
+            return [unavailable("Nobody waits for this any more.")] * len(notes)
+        left = max(note.until for note in notes) - now
         if len(notes) > 1:
             batch = jobs_pb2.BatchNoteWebhooksRequest(notes=[note.request for note in notes])
-            metadata = notes[0].caller.metadata()
-            call = self._stub.BatchNoteWebhooks(batch, timeout=WEBHOOK_SECONDS, metadata=metadata, wait_for_ready=True)
+            metadata = _batch_metadata([note.caller for note in notes])
+            call = self._stub.BatchNoteWebhooks(batch, timeout=left, metadata=metadata, wait_for_ready=True)
             try:
                 results = (await _answer(call)).results
             except AppError as error:

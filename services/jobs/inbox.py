@@ -110,11 +110,11 @@ class Inbox:
         believed = [note for (note, _), outcome in zip(told, outcomes, strict=True) if outcome is None]
         # That a prediction has begun matters only to a job that does not know it.
         news = [note for note in believed if note.ended or note.prediction_id != known[note.intent_id]["prediction_id"]]
-        _webhooks.labels("none").inc(len(believed) - len(news))
         if news:
             columns = zip(*((note.webhook_id, note.intent_id, note.prediction_id, note.ended) for note in news), strict=True)
             await self._database.fetch(self._note, *map(list, columns), NOTES_OF_AN_INTENT)
             self.wake()
+        _webhooks.labels("none").inc(len(believed) - len(news))
         return outcomes
 
     @contextlib.contextmanager

@@ -213,11 +213,22 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     async def BatchNoteWebhooks(
         self, request: jobs_pb2.BatchNoteWebhooksRequest, context: Context
     ) -> jobs_pb2.BatchNoteWebhooksResponse:
-        """Stores what several webhooks said."""
+        """Stores what several webhooks said. Metadata `x-request-ids` is as in BatchCreateJobs."""
         _check_batch("notes", len(request.notes))
-        outcomes = await asyncio.gather(*[self._note(note) for note in request.notes], return_exceptions=True)
+        metadata = dict(context.invocation_metadata() or ())
+        request_ids = _each(_text(metadata, "x-request-ids"), len(request.notes)) or [_text(metadata, REQUEST_ID)] * MAX_BATCH
+        outcomes = await asyncio.gather(
+            *[self._note_named(note, request_id) for note, request_id in zip(request.notes, request_ids, strict=False)],
+            return_exceptions=True,
+        )
         errors = [b"" if outcome is None else _error(outcome, "BatchNoteWebhooks") for outcome in outcomes]
         return jobs_pb2.BatchNoteWebhooksResponse(results=[jobs_pb2.NoteWebhookResult(error=error) for error in errors])
+
+    async def _note_named(self, request: jobs_pb2.NoteWebhookRequest, request_id: str) -> None:
+        """One of a batch, in a task of its own: it is another request than the batch."""
+        if request_id:
+            structlog.contextvars.bind_contextvars(request_id=request_id)
+        await self._note(request)
 
     async def _note(self, request: jobs_pb2.NoteWebhookRequest) -> None:
         note = Note(

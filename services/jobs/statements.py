@@ -46,7 +46,7 @@ class Statements:
     claim_due: str
     claimed_before: str
     sweeps: dict[str, str]
-    """By its verb, which is $1, each applies it to the jobs of which its condition holds, in this order."""
+    """By its verb, each applies it to the jobs of which its condition holds, in this order."""
     ring: str
     create: str
     get: str

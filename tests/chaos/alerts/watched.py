@@ -163,7 +163,9 @@ class Watched:
             yield
         finally:
             enough.set()
-            await asyncio.gather(*tasks)
+            await asyncio.wait(tasks)
+            for task in tasks:
+                task.result()
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import time
 import weakref
-from itertools import pairwise
 
 import pytest
 
@@ -148,13 +147,27 @@ async def test_where_items_come_all_the_time_flushes_keep_their_distance():
         began.append(time.monotonic())
         return batch
 
-    batcher = Batcher(flush, lanes=2, pace=0.05)
-    asked = [asyncio.create_task(batcher.submit_all(range(8)))]
-    for number in range(50):
-        await asyncio.sleep(0.005)
-        asked.append(asyncio.create_task(batcher.submit(number)))
-    assert await asyncio.gather(*asked) == [list(range(8)), *range(50)]
-    assert min(later - earlier for earlier, later in pairwise(began)) >= 0.045, began
+    batcher = Batcher(flush, lanes=2, pace=0.08)
+    asked = []
+    for _ in range(100):
+        asked.append(asyncio.create_task(batcher.submit(1)))
+        await asyncio.sleep(0.006)
+        if len(asked) < 5:
+            asked.append(asyncio.create_task(batcher.submit_all([1, 2, 3])))
+    await asyncio.gather(*asked)
+    assert len(began) < 40, "each with its flush, though others come within each look"
+
+
+async def test_a_few_clients_that_wait_for_their_answers_are_held_up_for_one_look():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=0.4)
+    began = time.monotonic()
+    for _ in range(10):
+        await batcher.submit_all(range(5))
+    assert [len(batch) for batch in flushes.batches] == [5] * 10
+    assert time.monotonic() - began >= 0.5, "they wait for others"
+    assert batcher._paced
 
 
 async def test_a_single_client_never_waits_however_fast_it_comes():
@@ -174,21 +187,8 @@ async def test_enough_of_them_wait_for_nobody():
     async with asyncio.timeout(10):
         for _ in range(10):
             await batcher.submit_all(range(ENOUGH))
+    assert batcher._paced
     assert [len(batch) for batch in flushes.batches] == [ENOUGH] * 10
-
-
-async def test_what_waits_for_others_goes_at_once_when_they_are_enough():
-    flushes = Flushes()
-    flushes.gate.set()
-    batcher = Batcher(flushes, pace=60)
-    await batcher.submit_all(range(ENOUGH))
-    asked = [asyncio.create_task(batcher.submit(1))]
-    await asyncio.sleep(0.05)
-    assert len(flushes.batches) == 1
-    asked += [asyncio.create_task(batcher.submit(n)) for n in range(ENOUGH - 1)]
-    async with asyncio.timeout(10):
-        await asyncio.gather(*asked)
-    assert [len(batch) for batch in flushes.batches] == [ENOUGH] * 2
 
 
 async def test_where_few_come_they_are_waited_for_no_more():
@@ -196,8 +196,18 @@ async def test_where_few_come_they_are_waited_for_no_more():
     flushes.gate.set()
     batcher = Batcher(flushes, pace=0.01)
     await batcher.submit_all(range(4))
+    assert batcher._paced
     for _ in range(20):  # each of them waits for others in vain, until that is seen
         await batcher.submit(1)
-    batcher._pace = 60
-    async with asyncio.timeout(10):
-        await batcher.submit(1)
+    assert not batcher._paced
+
+
+async def test_a_silence_makes_what_was_before_it_forgotten():
+    flushes = Flushes()
+    flushes.gate.set()
+    batcher = Batcher(flushes, pace=0.01)
+    await batcher.submit_all(range(100))
+    assert batcher._paced
+    await asyncio.sleep(0.12)
+    await batcher.submit(1)
+    assert not batcher._paced

@@ -887,7 +887,7 @@ Global___NoteWebhookRequest: _TypeAlias = NoteWebhookRequest  # noqa: Y015
 
 @_typing.final
 class NoteWebhookResponse(_message.Message):
-    """NoteWebhookResponse says that it is stored."""
+    """NoteWebhookResponse says that it is stored, or that what it says is known already."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -958,7 +958,7 @@ class NoteWebhookResult(_message.Message):
 
     ERROR_FIELD_NUMBER: _builtins.int
     error: _builtins.bytes
-    """A serialized google.rpc.Status, as NoteWebhook would have failed with; empty where the note is stored."""
+    """A serialized google.rpc.Status, as NoteWebhook would have failed with; empty where it would have answered."""
     def __init__(
         self,
         *,
