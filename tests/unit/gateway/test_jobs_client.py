@@ -3,9 +3,10 @@ import asyncio
 import grpc
 import pytest
 
+import ports
 from chassis.errors import AppError
 from gateway.caller import Caller
-from gateway.jobs_client import BATCH, KEYS
+from gateway.jobs_client import BATCH, KEYS, LANES, JobsClient
 from mediagen.jobs.v1 import jobs_pb2
 
 
@@ -55,3 +56,28 @@ async def test_webhooks_that_could_not_be_stored_are_all_told_so(gateway):
     gateway.jobs.fail = AppError(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "The database is away.")
     assert [error.code for error in await notes(gateway, "good", "good")] == [grpc.StatusCode.UNAVAILABLE] * 2
     assert [error.code for error in await notes(gateway, "good")] == [grpc.StatusCode.UNAVAILABLE]
+
+
+async def test_a_webhook_has_its_answer_in_time_however_many_wait_before_it(monkeypatch):
+    monkeypatch.setattr("gateway.jobs_client.WEBHOOK_SECONDS", 0.3)
+    nobody = f"127.0.0.1:{ports.any_free_port()}"
+    async with grpc.aio.insecure_channel(nobody) as channel:
+        client = JobsClient(channel)
+        calls = []
+        monkeypatch.setattr(client, "_stub", Counted(client._stub, calls))
+        webhooks = [client.note_webhook(Caller(None, "r"), jobs_pb2.NoteWebhookRequest()) for _ in range(3 * LANES * BATCH)]
+        errors = await asyncio.gather(*webhooks, return_exceptions=True)
+    assert {type(error) for error in errors} == {AppError}
+    assert {error.code for error in errors} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert len(calls) == LANES, "those that nobody waits for any more are not sent"
+
+
+class Counted:
+    """A stub that notes each call."""
+
+    def __init__(self, stub, calls: list[str]) -> None:
+        self._stub, self._calls = stub, calls
+
+    def __getattr__(self, name: str):
+        self._calls.append(name)
+        return getattr(self._stub, name)
