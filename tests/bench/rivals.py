@@ -87,6 +87,7 @@ class Redis(Part):
         self.port = ports.any_free_port()
         program = shutil.which("redis-server") or "redis-server"
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "4"]
+        arguments += ["--set-proc-title", "no"]  # its title is written over the environment by which a process is known as a part
         super().__init__(state, "redis", [program, *arguments], {}, lambda: probes.accepts_connections(self.port))
 
     def forget_all(self, database: int) -> None:
