@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from chassis import tracing
-from chassis.batching import Batcher
+from chassis.batching import PACE_SECONDS, Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
 from jobs import metrics
@@ -21,10 +21,6 @@ from jobs.relay import Relay
 from jobs.store import NewJob, Store
 
 log = structlog.get_logger()
-
-PACE_SECONDS = 0.02
-"""From one commit to the next where jobs come all the time. Jobs that were accepted together are told of, claimed and reported
-together as well: at a few hundred a second that halves what each costs, and they are begun sooner than without the wait."""
 
 
 @dataclass(frozen=True)

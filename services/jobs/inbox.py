@@ -18,7 +18,7 @@ import grpc
 import structlog
 from prometheus_client import Counter
 
-from chassis.batching import Batcher
+from chassis.batching import PACE_SECONDS, Batcher
 from chassis.errors import AppError
 from jobs import access
 from jobs.database import Database
@@ -34,9 +34,6 @@ WATCHED_SECONDS = 0.25
 NOTES_OF_AN_INTENT = 16
 """How many webhooks of one create are noted. Replicate sends two for a prediction; who knows a URL, and calls this service himself,
 would otherwise decide how often Replicate is asked."""
-
-PACE_SECONDS = 0.02
-"""From one commit of webhooks to the next where they come all the time; what follows is shared as well."""
 
 _webhooks = Counter("mediagen_jobs_webhooks_total", "Webhooks that were acted on, by what they led to.", ["effect"])
 for _effect in ("created", "ended", "due", "elsewhere", "none"):

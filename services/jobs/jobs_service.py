@@ -83,7 +83,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         """Accepts several jobs. Metadata `x-request-ids` and `traceparents` hold one value a request, comma separated."""
         _check_batch("requests", len(request.requests))
         metadata = dict(context.invocation_metadata() or ())
-        request_ids = _each(_text(metadata, "x-request-ids"), len(request.requests)) or [_text(metadata, REQUEST_ID)] * MAX_BATCH
+        request_ids = _request_ids(metadata, len(request.requests))
         traceparents = _each(_text(metadata, "traceparents"), len(request.requests)) or [""] * MAX_BATCH
         owner = tenant()
         outcomes = await asyncio.gather(
@@ -215,8 +215,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     ) -> jobs_pb2.BatchNoteWebhooksResponse:
         """Stores what several webhooks said. Metadata `x-request-ids` is as in BatchCreateJobs."""
         _check_batch("notes", len(request.notes))
-        metadata = dict(context.invocation_metadata() or ())
-        request_ids = _each(_text(metadata, "x-request-ids"), len(request.notes)) or [_text(metadata, REQUEST_ID)] * MAX_BATCH
+        request_ids = _request_ids(dict(context.invocation_metadata() or ()), len(request.notes))
         outcomes = await asyncio.gather(
             *[self._note_named(note, request_id) for note, request_id in zip(request.notes, request_ids, strict=False)],
             return_exceptions=True,
@@ -292,6 +291,11 @@ def _error(outcome: BaseException, method: str) -> bytes:
         log.error("rpc.failed", method=method, exc_info=outcome)
         outcome = internal()
     return to_status(outcome).SerializeToString()
+
+
+def _request_ids(metadata: dict[str, str | bytes], count: int) -> list[str]:
+    """The id of each request of a batch; where they are not told one by one, the batch's own."""
+    return _each(_text(metadata, "x-request-ids"), count) or [_text(metadata, REQUEST_ID)] * count
 
 
 def _each(value: str, count: int) -> list[str] | None:
