@@ -76,9 +76,10 @@ class Driver:
         sql = "SELECT (extract(epoch FROM lookup_begun_at) * 1000000)::bigint AS at FROM jobs WHERE id = $1"
         return (await self.database.fetch(sql, job_id))[0]["at"]
 
-    async def claim(self, job_id: UUID, worker: UUID | None = None):
-        """Claims one job; None where it was not granted."""
-        granted = (await self.store.claim([ClaimCall(worker or self.worker, (job_id,), 1, False)]))[0]
+    async def claim(self, job_id: UUID, worker: UUID | None = None, intent_id: UUID | None = None):
+        """Claims one job, with an intent or without; None where it was not granted."""
+        intents = (intent_id,) if intent_id else ()
+        granted = (await self.store.claim([ClaimCall(worker or self.worker, (job_id,), 1, False, intents)]))[0]
         return granted[0] if granted else None
 
     async def apply(self, job_id: UUID, verb: str, **fields: object):

@@ -41,6 +41,8 @@ class Jobs(WorkerServiceServicer):
     def __init__(self) -> None:
         self.due: list[pb.Grant] = []
         self.claims: list[pb.ClaimRequest] = []
+        self.asked: list[pb.ClaimRequest] = []
+        """The claims, with those that failed."""
         self.heartbeats: list[pb.HeartbeatRequest] = []
         self.calls: list[tuple[str, Any, Mapping[str, str]]] = []
         self.answers: dict[str, Any] = {}
@@ -58,6 +60,7 @@ class Jobs(WorkerServiceServicer):
         return [entry for name, entries, _ in self.calls if name == verb for entry in entries]
 
     async def Claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimResponse:
+        self.asked.append(request)
         await self._maybe_fail("Claim", context)
         self.claims.append(request)
         named = [grant for grant in self.due if not request.job_ids or grant.job_id in request.job_ids][: request.slots]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+import uuid
 from collections.abc import Sequence
 
 import grpc
@@ -62,14 +63,15 @@ class Claims:
     async def _claim_named(self, bells: Sequence[Bell]) -> None:
         """Claims the jobs of these messages together. What is not granted is due again, so they are done with."""
         job_ids = list(dict.fromkeys(job_id for bell in bells for job_id in bell.ready.job_ids))
+        intent_ids, asked_at = _intents(len(job_ids)), time.monotonic()  # the same in every try, as any may be the one that counted
         log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell in bells for request_id in bell.ready.request_ids])
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
                     # No more slots than are named: jobs refuses a claim for above a thousand.
-                    grants = await self._claim(job_ids, min(self._worker.free, len(job_ids)))
+                    grants = await self._claim(job_ids, min(max(self._worker.free, 1), len(job_ids)), intent_ids)
                     failpoint("generator.claim.granted")
-                    self._worker.take(grants)
+                    self._worker.take(grants, asked_at)
         except grpc.aio.AioRpcError as error:
             log.warning("claim.failed", code=error.code().name, details=error.details(), jobs=len(job_ids))
             for bell in bells:
@@ -82,21 +84,20 @@ class Claims:
 
     async def _claim_due(self) -> None:
         """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""
-        slots = min(self._worker.free, JOBS_AT_ONCE)
+        slots, asked_at = min(max(self._worker.free, 1), JOBS_AT_ONCE), time.monotonic()
         try:
-            grants = await self._claim([], slots)
+            grants = await self._claim([], slots, _intents(slots))
         except grpc.aio.AioRpcError as error:
             log.warning("claim.failed", code=error.code().name, details=error.details())
             self._more_due = False
         else:
             self._more_due = len(grants) >= slots
-            self._worker.take(grants)
+            self._worker.take(grants, asked_at)
 
-    async def _claim(self, job_ids: Sequence[str], slots: int) -> Sequence[Grant]:
+    async def _claim(self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str]) -> Sequence[Grant]:
+        no_creates = not self._bucket.usable.is_set()
         try:
-            return await self._jobs.claim(
-                job_ids, max(slots, 1), no_creates=not self._bucket.usable.is_set(), timeout=CLAIM_SECONDS
-            )
+            return await self._jobs.claim(job_ids, slots, intent_ids, no_creates=no_creates, timeout=CLAIM_SECONDS)
         finally:
             # Not all generators should ask in the same moment.
             self._ask_at = time.monotonic() + self._leash.timing.silence_seconds * random.uniform(0.8, 1.2)  # noqa: S311
@@ -110,3 +111,8 @@ class Claims:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0.01)):
                 await self._worker.changed.wait()
+
+
+def _intents(count: int) -> list[str]:
+    """Ids for the intents of one claim's creates."""
+    return [str(uuid.uuid4()) for _ in range(count)]

@@ -41,6 +41,17 @@ class Bound:
     """How long ago it may have been made at most."""
 
 
+@dataclass(frozen=True)
+class _Intent:
+    """A recorded intent: the authority to send one POST."""
+
+    id: str
+    cancel_after_seconds: float
+    webhook_token: str
+    asked_at: float
+    """Before it was recorded, by the monotonic clock."""
+
+
 async def create(
     held: Held, jobs: JobsClient, api: ReplicateApi, leash: Leash, bucket: Bucket, public_url: str | None = None
 ) -> Bound | None:
@@ -48,78 +59,101 @@ async def create(
 
     It must run to its end, whatever happens to the job meanwhile: a POST that was sent has to be recorded by its intent.
     """
-    grant, intent_id, timing = held.grant, str(uuid.uuid4()), leash.timing
-    await leash.held()
-    if leash.draining:
-        return None
-    if not bucket.usable.is_set():
-        await _put_off(held, jobs)
-        return None
-    began = time.monotonic()
-    failpoint("generator.create.intending")
-    intent = await jobs.record_intent(pb.Intent(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id))
-    if intent.result != pb.RESULT_OK:
-        log.info("intent.refused", result=pb.Result.Name(intent.result))
-        held.settled = True
+    held.creating = True
+    intent = _granted(held) or await _intend(held, jobs, leash)
+    if intent is None:
         return None
     failpoint("generator.create.intended")
-    outcome: CreateOutcome
-    if not leash.tight():
-        outcome = _not_sent("the last heartbeat is too old")
-    elif time.monotonic() - began > timing.send_by_seconds:
-        outcome = _not_sent("the intent was recorded too late to send it")
-    else:
-        failpoint("generator.create.sending")
-        webhook = webhook_url(public_url, intent_id, intent.webhook_token)
-        with tracing.span("create prediction", SpanKind.CLIENT, {"mediagen.model": grant.model}) as span:
-            outcome = await api.create(
-                grant.model, grant.input, intent.cancel_after_seconds, timing.create_timeout_seconds, webhook
-            )
-            span.set_attribute("mediagen.outcome", type(outcome).__name__.lower())
-            if isinstance(outcome, Refused):
-                tracing.failed(span, outcome.error_code, outcome.http_status)
-            elif isinstance(outcome, Unknown):
-                tracing.failed(span, "outcome_unknown", outcome.http_status)
+    if refusal := _withheld(held, intent, leash, bucket):
+        await _refuse(held, jobs, refusal)
+        return None
+    failpoint("generator.create.sending")
+    outcome = await _send(held.grant, intent, leash, api, public_url)
     match outcome:
         case Created(prediction):
-            return await _record(held, jobs, api, intent_id, prediction, began)
+            return await _record(held, jobs, api, intent, prediction)
         case Refused():
-            await _refuse(held, jobs, api, intent_id, outcome)
+            await _refuse(held, jobs, await _understood(outcome, held.grant, intent, api))
         case Unknown(reason):
-            held.error = "outcome_unknown"
-            log.warning("create.unknown", reason=reason)
-            failpoint("generator.create.lost")
-            await jobs.record_unknown(pb.UnknownCreate(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id, reason=reason))
-            failpoint("generator.create.loss_recorded")
-    held.settled = True
+            await _lose(held, jobs, intent, reason)
     return None
 
 
-async def _put_off(held: Held, jobs: JobsClient) -> None:
-    """Gives the job back unharmed: what it made could not be stored now."""
-    log.info("create.put_off", reason="storage_down")
-    await jobs.release(
-        pb.Released(job_id=held.grant.job_id, epoch=held.grant.epoch, delay_seconds=STORAGE_DOWN_SECONDS, reason="storage_down")
+def _granted(held: Held) -> _Intent | None:
+    """The intent that came with the grant."""
+    grant = held.grant
+    if not grant.intent_id:
+        return None
+    return _Intent(grant.intent_id, grant.cancel_after_seconds, grant.webhook_token, held.asked_at)
+
+
+async def _intend(held: Held, jobs: JobsClient, leash: Leash) -> _Intent | None:
+    """Records an intent, as a `jobs` of the version before grants none. None where nothing is to be sent."""
+    grant, intent_id = held.grant, str(uuid.uuid4())
+    await leash.held()
+    if leash.draining:
+        return None
+    asked_at = time.monotonic()
+    answer = await jobs.record_intent(pb.Intent(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent_id))
+    if answer.result != pb.RESULT_OK:
+        log.info("intent.refused", result=pb.Result.Name(answer.result))
+        held.settled = True
+        return None
+    return _Intent(intent_id, answer.cancel_after_seconds, answer.webhook_token, asked_at)
+
+
+def _withheld(held: Held, intent: _Intent, leash: Leash, bucket: Bucket) -> pb.Refusal | None:
+    """Why the POST must not be sent after all, if so."""
+    if time.monotonic() - intent.asked_at > leash.timing.send_by_seconds:
+        return not_sent(held.grant, intent.id, "the intent was recorded too late to send it")
+    if not leash.tight():
+        return not_sent(held.grant, intent.id, "the last heartbeat is too old")
+    if leash.draining:
+        return not_sent(held.grant, intent.id, "the generator ends")
+    if held.cancel.is_set():
+        return not_sent(held.grant, intent.id, "the job's end was asked for")
+    if not bucket.usable.is_set():
+        return not_sent(held.grant, intent.id, "the bucket is away", STORAGE_DOWN_SECONDS)
+    return None
+
+
+def not_sent(grant: pb.Grant, intent_id: str, reason: str, rest_seconds: float = 0.0) -> pb.Refusal:
+    """The report that this intent's POST was not sent and will not be; the job rests for at least `rest_seconds`."""
+    return pb.Refusal(
+        job_id=grant.job_id,
+        epoch=grant.epoch,
+        intent_id=intent_id,
+        kind=pb.REFUSAL_KIND_NOT_SENT,
+        error_code="not_sent",
+        error_message=reason,
+        retry_after_seconds=rest_seconds,
     )
-    held.settled = True
 
 
-def _not_sent(reason: str) -> Refused:
-    return Refused(pb.REFUSAL_KIND_NOT_SENT, 0, "not_sent", reason)
+async def _send(grant: pb.Grant, intent: _Intent, leash: Leash, api: ReplicateApi, public_url: str | None) -> CreateOutcome:
+    """The one POST of the intent."""
+    webhook = webhook_url(public_url, intent.id, intent.webhook_token)
+    timeout = leash.timing.create_timeout_seconds
+    with tracing.span("create prediction", SpanKind.CLIENT, {"mediagen.model": grant.model}) as span:
+        outcome = await api.create(grant.model, grant.input, intent.cancel_after_seconds, timeout, webhook)
+        span.set_attribute("mediagen.outcome", type(outcome).__name__.lower())
+        if isinstance(outcome, Refused):
+            tracing.failed(span, outcome.error_code, outcome.http_status)
+        elif isinstance(outcome, Unknown):
+            tracing.failed(span, "outcome_unknown", outcome.http_status)
+    return outcome
 
 
-async def _record(
-    held: Held, jobs: JobsClient, api: ReplicateApi, intent_id: str, prediction: dict[str, Any], began: float
-) -> Bound | None:
+async def _record(held: Held, jobs: JobsClient, api: ReplicateApi, intent: _Intent, prediction: dict[str, Any]) -> Bound | None:
     prediction_id: str = prediction["id"]
     failpoint("generator.create.answered")
     result = await jobs.record_prediction(
-        pb.CreatedPrediction(job_id=held.grant.job_id, epoch=held.grant.epoch, intent_id=intent_id, prediction_id=prediction_id)
+        pb.CreatedPrediction(job_id=held.grant.job_id, epoch=held.grant.epoch, intent_id=intent.id, prediction_id=prediction_id)
     )
     failpoint("generator.create.recorded")
     log.info("prediction.created", prediction_id=prediction_id, result=pb.Result.Name(result))
     if result == pb.RESULT_OK:
-        return Bound(prediction_id, prediction.get("created_at"), time.monotonic() - began)
+        return Bound(prediction_id, prediction.get("created_at"), time.monotonic() - intent.asked_at)
     held.settled = True
     if result == pb.RESULT_ORPHAN:
         await cancel_orphan(api, prediction_id)
@@ -142,23 +176,39 @@ async def cancel_orphan(api: ReplicateApi, prediction_id: str) -> None:
             return
 
 
-async def _refuse(held: Held, jobs: JobsClient, api: ReplicateApi, intent_id: str, refused: Refused) -> None:
+async def _understood(refused: Refused, grant: pb.Grant, intent: _Intent, api: ReplicateApi) -> pb.Refusal:
+    """The report of what Replicate refused, or of what never left."""
     kind, code = refused.kind, refused.error_code
     if refused.http_status in (401, 403) and await api.account_answers():
         kind, code = pb.REFUSAL_KIND_REJECTED, "model_forbidden"  # the account is in order, so it is about this model
-    held.error = code
-    log.info("create.refused", kind=pb.RefusalKind.Name(kind), code=code, status=refused.http_status)
-    failpoint("generator.create.refused")
-    await jobs.record_refusal(
-        pb.Refusal(
-            job_id=held.grant.job_id,
-            epoch=held.grant.epoch,
-            intent_id=intent_id,
-            kind=kind,
-            http_status=refused.http_status,
-            error_code=code,
-            error_message=refused.message,
-            retry_after_seconds=refused.retry_after_seconds,
-        )
+    return pb.Refusal(
+        job_id=grant.job_id,
+        epoch=grant.epoch,
+        intent_id=intent.id,
+        kind=kind,
+        http_status=refused.http_status,
+        error_code=code,
+        error_message=refused.message,
+        retry_after_seconds=refused.retry_after_seconds,
     )
+
+
+async def _refuse(held: Held, jobs: JobsClient, refusal: pb.Refusal) -> None:
+    """Reports that there is no prediction for certain."""
+    held.error = refusal.error_code
+    log.info("create.refused", kind=pb.RefusalKind.Name(refusal.kind), code=refusal.error_code, status=refusal.http_status)
+    failpoint("generator.create.refused")
+    await jobs.record_refusal(refusal)
     failpoint("generator.create.refusal_recorded")
+    held.settled = True
+
+
+async def _lose(held: Held, jobs: JobsClient, intent: _Intent, reason: str) -> None:
+    """Reports that there may be a prediction, of which nothing is known."""
+    held.error = "outcome_unknown"
+    log.warning("create.unknown", reason=reason)
+    failpoint("generator.create.lost")
+    grant = held.grant
+    await jobs.record_unknown(pb.UnknownCreate(job_id=grant.job_id, epoch=grant.epoch, intent_id=intent.id, reason=reason))
+    failpoint("generator.create.loss_recorded")
+    held.settled = True

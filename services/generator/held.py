@@ -31,6 +31,10 @@ class Held:
     """What works on it."""
     granted_at: float = field(default_factory=time.monotonic)
     """When it was granted, by the monotonic clock."""
+    asked_at: float = field(default_factory=time.monotonic)
+    """When it was first claimed, by the monotonic clock: an intent that came with the grant is no older."""
+    creating: bool = False
+    """Whether what becomes of its create is reported by what makes it, even in a drain."""
     _told: tuple[float | None, str] = (None, "")
 
     def __post_init__(self) -> None:

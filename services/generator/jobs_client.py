@@ -118,9 +118,13 @@ class JobsClient:
         self.release = self._report("Release", releases)
         """Gives a job back unharmed."""
 
-    async def claim(self, job_ids: Sequence[str], slots: int, *, no_creates: bool, timeout: float) -> Sequence[pb.Grant]:
-        """One try at a claim: of these jobs, or of whatever is due. Raises AioRpcError."""
-        request = pb.ClaimRequest(worker_id=self.worker_id, job_ids=job_ids, slots=slots, no_creates=no_creates)
+    async def claim(
+        self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str], *, no_creates: bool, timeout: float
+    ) -> Sequence[pb.Grant]:
+        """One try at a claim: of these jobs, with these intents for their creates, or of whatever is due. Raises AioRpcError."""
+        request = pb.ClaimRequest(
+            worker_id=self.worker_id, job_ids=job_ids, slots=slots, no_creates=no_creates, intent_ids=intent_ids
+        )
         return (await self._stub.Claim(request, timeout=timeout, metadata=self._metadata([]))).grants
 
     async def heartbeat(self, request: pb.HeartbeatRequest, timeout: float) -> pb.HeartbeatResponse:

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from chassis import tracing
 from chassis.failpoints import failpoint
 from generator.bucket import Bucket
+from generator.create import not_sent
 from generator.held import Held
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
@@ -57,15 +58,18 @@ class Worker:
         """Slots that could take a job now."""
         return 0 if self._leash.draining else self._slots - len(self._held)
 
-    def take(self, grants: Iterable[pb.Grant]) -> None:
-        """Begins work on what was granted. A repeated grant is the answer to a repeated claim, and begun once."""
+    def take(self, grants: Iterable[pb.Grant], asked_at: float) -> None:
+        """Begins work on what was granted to a claim that was first sent at `asked_at`, by the monotonic clock.
+
+        A repeated grant is the answer to a repeated claim, and begun once.
+        """
         for grant in grants:
             before = self._held.get(grant.job_id)
             if before is not None and before.grant.epoch >= grant.epoch:
                 continue
             if before is not None:
                 self._drop(before)
-            held = self._held[grant.job_id] = Held(grant)
+            held = self._held[grant.job_id] = Held(grant, asked_at=asked_at)
             jobs_granted.labels(_mode(grant)).inc()
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
@@ -135,7 +139,10 @@ class Worker:
         log.info("drain.ended")
 
     async def _release(self, held: Held) -> None:
-        await self._jobs.release(pb.Released(job_id=held.grant.job_id, epoch=held.grant.epoch, reason="drain"))
+        if held.grant.mode == pb.MODE_CREATE and held.grant.intent_id and not held.creating:
+            await self._jobs.record_refusal(not_sent(held.grant, held.grant.intent_id, "the generator ends"))
+        else:
+            await self._jobs.release(pb.Released(job_id=held.grant.job_id, epoch=held.grant.epoch, reason="drain"))
         held.settled = True
 
     async def _work(self, held: Held) -> None:

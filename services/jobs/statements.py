@@ -16,6 +16,9 @@ ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 THEN 1 ELSE creates + 32 EN
 """Locks no more rows than there is room for: where there is none, one that tells of a backlog; else some more, as another instance
 may have the first ones."""
 
+GRANTED = ("job_id", "state", "worker", "intent_id")
+"""What is known of a job when it is granted."""
+
 REPORT_TYPES = {
     "job_id": "uuid",
     "verb": "text",
@@ -68,20 +71,28 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
         time_scale=time_scale,
         max_claims=MAX_CLAIMS,
     )
-    granted = _sql("granted")
     locked = _fill(_sql("lane"), lock="FOR NO KEY UPDATE")
     due = _fill(_sql("due"), limit="$2", unattended="$2", room="", lane=locked)
     # As arrays, of which PostgreSQL expects ten elements: of `granted` it expects one row, and would compare each with each.
-    columns = ", ".join(f"ARRAY(SELECT {name} FROM granted ORDER BY ord, job_id)" for name in ("job_id", "state", "worker"))  # noqa: S608
+    columns = ", ".join(f"ARRAY(SELECT {name} FROM granted ORDER BY ord, job_id)" for name in GRANTED)  # noqa: S608
     claimed = (
-        "SELECT g.ord, g.job_id, CASE g.state WHEN 'queued' THEN 'claim' WHEN 'submitted' THEN 'attach' "  # noqa: S608
-        f"ELSE 'reconcile' END AS verb, g.worker::text AS actor, g.worker, {_nothing_from('epoch')} "
-        f"FROM unnest({columns}) WITH ORDINALITY AS g (job_id, state, worker, ord)"
+        "SELECT g.ord, g.job_id, CASE WHEN g.state = 'submitted' THEN 'attach' WHEN g.state = 'unknown' THEN 'reconcile' "  # noqa: S608
+        "WHEN g.intent_id IS NULL THEN 'claim' ELSE 'begin' END AS verb, g.worker::text AS actor, g.worker, "
+        f"NULL::bigint AS epoch, g.intent_id, {_nothing_from('prediction_ids')} "
+        f"FROM unnest({columns}) WITH ORDINALITY AS g ({', '.join(GRANTED)}, ord)"
     )
     return Statements(
         transition=_fill(transition, before="", input=_reported()),
-        claim_named=_fill(transition, before=_fill(_sql("claim_named"), lane=locked, granted=granted), input=claimed),
-        claim_due=_fill(transition, before=_fill(_sql("claim_due"), due=due, granted=granted), input=claimed),
+        claim_named=_fill(
+            transition,
+            before=_fill(_sql("claim_named"), lane=locked, granted=_fill(_sql("granted"), intent="r.intent_id")),
+            input=claimed,
+        ),
+        claim_due=_fill(
+            transition,
+            before=_fill(_sql("claim_due"), due=due, granted=_fill(_sql("granted"), intent="($4::uuid[])[r.place]")),
+            input=claimed,
+        ),
         claimed_before=_sql("claimed_before"),
         sweeps={verb: _fill(transition, before="", input=_swept(verb, where)) for verb, where in _ended_by_time(timing).items()},
         ring=_fill(

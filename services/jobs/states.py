@@ -1,6 +1,8 @@
 """The life of a job: its states, and the one table of transitions between them.
 
-              claim          intend            created
+                         begin: a claim with its intent
+      ┌─────────────────────────────────┐
+      │       claim          intend     ▼      created
     queued ─────────▶ claimed ──────▶ submitting ──────▶ submitted ──────▶ succeeded
       ▲  ▲               │             │      │              │  │ complete
       │  └── release, ───┘     refuse, │      │ lost,        │  └─ fail ──▶ failed, canceled
@@ -117,6 +119,7 @@ def _rows() -> list[Transition]:
     rows = [
         # --- claims: each raises the epoch
         Transition("claim", state.QUEUED, state.CLAIMED, fence.UNLEASED, lease.TAKE, claims=1),
+        Transition("begin", state.QUEUED, state.SUBMITTING, fence.UNLEASED, lease.TAKE, attempts=1, claims=1),
         Transition("attach", state.SUBMITTED, state.SUBMITTED, fence.UNLEASED, lease.TAKE),
         Transition("reconcile", state.UNKNOWN, state.UNKNOWN, fence.UNLEASED, lease.TAKE),
         # --- the create

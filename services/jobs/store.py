@@ -54,6 +54,8 @@ class ClaimCall:
     job_ids: tuple[UUID, ...]
     slots: int
     no_creates: bool
+    intent_ids: tuple[UUID, ...] = ()
+    """For each job the intent that a create is granted with; none where intents are recorded apart."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,15 @@ class Store:
     async def claim(self, calls: Sequence[ClaimCall]) -> list[list[asyncpg.Record]]:
         """Leases named jobs to the workers that named them, in one statement, and returns the granted rows of each call.
 
-        What a worker was granted before and has done nothing with is granted again as it was: the answer may have been lost.
+        What a worker was granted before and has done nothing with is granted again as it was: the answer may have been lost. With
+        an intent it is granted again to the same intent alone.
         """
         asked: dict[UUID, int] = {}
+        intents: dict[UUID, UUID | None] = {}
         for number, call in enumerate(calls):
-            for job_id in call.job_ids:
-                asked.setdefault(job_id, number)
+            for job_id, intent_id in zip(call.job_ids, call.intent_ids or [None] * len(call.job_ids), strict=True):
+                if job_id not in asked:
+                    asked[job_id], intents[job_id] = number, intent_id
         ids = list(asked)
         of = [calls[asked[job_id]] for job_id in ids]
         rows = await self._database.fetch(
@@ -129,6 +134,7 @@ class Store:
             ids,
             [call.slots for call in of],
             [call.no_creates for call in of],
+            list(intents.values()),
         )
         metrics.count_transitions(rows)
         granted: list[list[asyncpg.Record]] = [[] for _ in calls]
@@ -139,15 +145,18 @@ class Store:
         left = set(ids) - {row["job_id"] for rows in granted for row in rows}
         if left:
             again = await self._database.fetch(
-                self._sql.claimed_before, [calls[asked[job_id]].worker for job_id in left], list(left)
+                self._sql.claimed_before,
+                [calls[asked[job_id]].worker for job_id in left],
+                list(left),
+                [intents[job_id] for job_id in left],
             )
             for row in again:
                 granted[asked[row["job_id"]]].append(row)
         return granted
 
-    async def claim_due(self, worker: UUID, slots: int, no_creates: bool) -> list[asyncpg.Record]:
-        """Leases whatever is due, every tenant's first before any tenant's second."""
-        rows = await self._database.fetch(self._sql.claim_due, worker, slots, no_creates)
+    async def claim_due(self, worker: UUID, slots: int, no_creates: bool, intent_ids: Sequence[UUID] = ()) -> list[asyncpg.Record]:
+        """Leases whatever is due, every tenant's first before any tenant's second; creates with one of `slots` intents, or none."""
+        rows = await self._database.fetch(self._sql.claim_due, worker, slots, no_creates, list(intent_ids))
         metrics.count_transitions(rows)
         granted = [row for row in rows if row["result"] == "ok"]
         metrics.claim_batch.observe(len(granted))

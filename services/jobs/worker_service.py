@@ -47,7 +47,12 @@ RESULTS = {
     "canceled": worker_pb2.RESULT_CANCELED,
     "too_early": worker_pb2.RESULT_TOO_EARLY,
 }
-MODES = {"claim": worker_pb2.MODE_CREATE, "attach": worker_pb2.MODE_ATTACH, "reconcile": worker_pb2.MODE_RECONCILE}
+MODES = {
+    "claim": worker_pb2.MODE_CREATE,
+    "begin": worker_pb2.MODE_CREATE,
+    "attach": worker_pb2.MODE_ATTACH,
+    "reconcile": worker_pb2.MODE_RECONCILE,
+}
 
 
 def worker_authenticator(token: str) -> Any:
@@ -82,19 +87,43 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         if not 1 <= request.slots <= MAX_BATCH:
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
         slots = min(request.slots, MAX_GRANTS)
+        if request.intent_ids and len(request.intent_ids) != (len(request.job_ids) or request.slots):
+            raise invalid_argument([FieldViolation("intent_ids", "must be none, or one for each of job_ids or else of slots")])
+        intents = tuple(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids[:MAX_BATCH])
         if request.job_ids:
             named = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
             failpoint("jobs.claim.received")
-            rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates))
+            rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates, intents))
             failpoint("jobs.claim.committed")
             if len(rows) < len(named):
                 self._relay.wake()  # the others are due again
         else:
-            rows = await self._store.claim_due(worker, slots, request.no_creates)
+            rows = await self._store.claim_due(worker, slots, request.no_creates, intents)
         for row in rows:
             log.info("job.claimed", **ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"], worker_id=str(worker))
         self._relay.wake_for_room()  # what was rung for is claimed
-        return worker_pb2.ClaimResponse(grants=[_grant(row) for row in rows])
+        return worker_pb2.ClaimResponse(grants=[self._grant(row) for row in rows])
+
+    def _grant(self, row: asyncpg.Record) -> worker_pb2.Grant:
+        grant = worker_pb2.Grant(
+            job_id=str(row["job_id"]),
+            epoch=row["epoch"],
+            mode=MODES[row["verb"]],
+            model=row["model"],
+            input=row["input"],
+            deadline_in_seconds=row["deadline_in"],
+            prediction_id=row["prediction_id"] or "",
+            intent_age_seconds=row["intent_age"] or 0.0,
+            intent_id=str(row["intent_id"] or ""),
+            settle_in_seconds=row["settle_in"] or 0.0,
+            request_id=row["request_id"] or "",
+            traceparent=row["traceparent"] or "",
+            cancel_requested=row["cancel_requested"],
+            lookup_begun_at=row["lookup_begun_at"] or 0,
+        )
+        if row["verb"] == "begin":
+            grant.cancel_after_seconds, grant.webhook_token = self._authority(row)
+        return grant
 
     async def Heartbeat(self, request: worker_pb2.HeartbeatRequest, context: Context) -> worker_pb2.HeartbeatResponse:
         """Extends leases, and shares the account's reads out."""
@@ -132,17 +161,18 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def RecordIntent(self, request: worker_pb2.RecordIntentRequest, context: Context) -> worker_pb2.RecordIntentResponse:
         """claimed → submitting."""
-        failpoint("jobs.intent.received")
         rows = await self._apply(request.worker_id, request.intents, reports.intent)
-        failpoint("jobs.intent.committed")
         return worker_pb2.RecordIntentResponse(results=[self._intent_result(row) for row in rows])
 
     def _intent_result(self, row: asyncpg.Record) -> worker_pb2.IntentResult:
         result = worker_pb2.IntentResult(result=RESULTS[row["result"]])
         if row["result"] == "ok":
-            result.cancel_after_seconds = min(self._timing.prediction, row["deadline_in"])
-            result.webhook_token = access.sign_webhook(row["signing_secret"], str(row["intent_id"]))
+            result.cancel_after_seconds, result.webhook_token = self._authority(row)
         return result
+
+    def _authority(self, row: asyncpg.Record) -> tuple[float, str]:
+        """What a recorded intent's POST is sent with: Cancel-After in seconds, and the webhook's token."""
+        return min(self._timing.prediction, row["deadline_in"]), access.sign_webhook(row["signing_secret"], str(row["intent_id"]))
 
     async def RecordPrediction(
         self, request: worker_pb2.RecordPredictionRequest, context: Context
@@ -254,22 +284,3 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
 def _results(rows: Sequence[asyncpg.Record]) -> list[worker_pb2.Result.ValueType]:
     return [RESULTS[row["result"]] for row in rows]
-
-
-def _grant(row: asyncpg.Record) -> worker_pb2.Grant:
-    return worker_pb2.Grant(
-        job_id=str(row["job_id"]),
-        epoch=row["epoch"],
-        mode=MODES[row["verb"]],
-        model=row["model"],
-        input=row["input"],
-        deadline_in_seconds=row["deadline_in"],
-        prediction_id=row["prediction_id"] or "",
-        intent_age_seconds=row["intent_age"] or 0.0,
-        intent_id=str(row["intent_id"] or ""),
-        settle_in_seconds=row["settle_in"] or 0.0,
-        request_id=row["request_id"] or "",
-        traceparent=row["traceparent"] or "",
-        cancel_requested=row["cancel_requested"],
-        lookup_begun_at=row["lookup_begun_at"] or 0,
-    )

@@ -109,14 +109,11 @@ FAILPOINTS = (
     _at("generator.bell.received", "a message came", "nothing is claimed or acknowledged"),
     # --- claiming
     _at("jobs.claim.received", "a claim was read", "nothing is leased"),
-    _at("jobs.claim.committed", "the lease is committed", "the generator does not know of it"),
+    _at("jobs.claim.committed", "the lease and its intent are committed", "the generator does not know of them"),
     _at("generator.claim.granted", "the answer to a claim came", "nobody works on it, the message is not acknowledged"),
     _at("generator.claim.taken", "work on the granted jobs has begun", "the message is not acknowledged"),
     _at("generator.bell.acknowledged", "the message is gone", "nothing is created"),
     # --- creating
-    _at("generator.create.intending", "the job is claimed", "no intent is recorded"),
-    _at("jobs.intent.received", "an intent was read", "it is not committed"),
-    _at("jobs.intent.committed", "the intent is committed", "the generator has no leave to send"),
     _at("generator.create.intended", "the generator has leave to send", "whether it is still in time was not looked at"),
     _at("generator.create.sending", "it is in time", "not a byte is out"),
     _at("generator.create.sent", "the request is out, and paid for", "no answer came", LATE),

@@ -6,7 +6,7 @@ from history.evidence import FINAL_STATES, FINAL_STATUSES, STATUS, Evidence, Row
 
 STEPS = {
     (None, "queued"),
-    *[("queued", to) for to in ("claimed", "failed", "canceled")],
+    *[("queued", to) for to in ("claimed", "submitting", "failed", "canceled")],
     *[("claimed", to) for to in ("claimed", "queued", "submitting", "failed", "canceled")],
     *[("submitting", to) for to in ("submitting", "queued", "unknown", "submitted", "failed", "canceled")],
     *[("unknown", to) for to in ("unknown", "queued", "submitted", "failed", "canceled")],
@@ -14,7 +14,7 @@ STEPS = {
 }
 """From which state a job may come to which."""
 
-CLAIMS = {"claim", "attach", "reconcile"}
+CLAIMS = {"claim", "begin", "attach", "reconcile"}
 """The transitions that raise the epoch, by one; no other does."""
 
 

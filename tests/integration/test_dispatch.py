@@ -190,7 +190,7 @@ async def test_a_leaving_worker_is_forgotten_at_once(driver):
 
 async def test_a_claim_among_many_waiting_rows_reads_few_of_them(driver):
     await driver.fill(20_000)
-    plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._sql.claim_due, uuid4(), 10, False)
+    plan = await driver.database.fetch("EXPLAIN (ANALYZE, FORMAT JSON) " + driver.store._sql.claim_due, uuid4(), 10, False, [])
     explained = plan[0]["QUERY PLAN"]
     explained = json.loads(explained) if isinstance(explained, str) else explained
     assert rows_read(explained[0]["Plan"]) < 1000
@@ -260,3 +260,37 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again_with_the_same_gra
     assert await driver.claim(job_id, uuid4()) is None
     await driver.apply(job_id, "intend")
     assert await driver.claim(job_id) is None
+
+
+async def test_a_claim_with_intents_records_them_and_only_its_own_repeat_is_granted_them_again(driver):
+    job_id, intent_id = await driver.add(), uuid4()
+    first = await driver.claim(job_id, intent_id=intent_id)
+    assert (first["verb"], first["intent_id"], first["state"], bytes(first["signing_secret"])) == (
+        "begin",
+        intent_id,
+        "submitting",
+        b"secret",
+    )
+    [submission] = await driver.submissions(job_id)
+    assert (submission["intent_id"], submission["state"], submission["epoch"]) == (intent_id, "intent", 1)
+    again = await driver.claim(job_id, intent_id=intent_id)
+    same = ("verb", "epoch", "intent_id", "input", "model", "signing_secret")
+    assert [again[name] for name in same] == [first[name] for name in same]
+    assert await driver.claim(job_id, intent_id=uuid4()) is None, "its POST may be on its way"
+    assert await driver.claim(job_id) is None
+    assert await driver.claim(job_id, uuid4(), intent_id) is None
+    assert (await driver.row(job_id))["version"] == first["epoch"] + 1
+    await driver.apply(job_id, "created")
+    assert await driver.claim(job_id, intent_id=intent_id) is None
+
+
+async def test_whatever_is_due_is_granted_with_an_intent_each(driver):
+    made = [await driver.add() for _ in range(3)]
+    attached = await driver.reach(State.SUBMITTED)
+    await driver.set(attached, "lease_worker = NULL, lease_until = NULL, next_dispatch_at = now()")
+    intents = [uuid4() for _ in range(4)]
+    rows = await driver.store.claim_due(driver.worker, 4, False, intents)
+    assert sorted(row["verb"] for row in rows) == ["attach", "begin", "begin", "begin"]
+    begun = [row for row in rows if row["verb"] == "begin"]
+    assert {row["job_id"] for row in begun} == set(made)
+    assert len({row["intent_id"] for row in begun} & set(intents)) == 3

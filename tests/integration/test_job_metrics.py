@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
@@ -58,6 +59,13 @@ async def test_the_way_of_a_job_is_counted_step_by_step(driver):
     assert since("job_wait_seconds_count") == 1
     assert (since("jobs_claim_batch_count"), since("jobs_claim_batch_sum")) == (1, 1)
     assert since("jobs_report_batch_count") == 3
+
+
+async def test_a_claim_with_its_intent_is_counted_as_one_step(driver):
+    since = Since()
+    await driver.claim(await driver.add(), intent_id=uuid4())
+    assert since.transitions() == {("begin", "queued", "submitting"): 1}
+    assert (since("job_wait_seconds_count"), since("jobs_claim_batch_sum")) == (1, 1)
 
 
 async def test_a_report_that_comes_twice_is_one_change(driver):

@@ -12,7 +12,7 @@ from driver import OUTPUTS, Driver, driving
 from jobs.states import FINAL, STATUS, TRANSITIONS, State
 from jobs.store import Report
 
-CLAIMS = {"claim", "attach", "reconcile"}
+CLAIMS = {"claim", "begin", "attach", "reconcile"}
 VERBS = sorted({row.verb for row in TRANSITIONS} - CLAIMS - {"decline", "taken", "look_again", "ruled_out"} | {"empty"})
 
 
@@ -56,7 +56,7 @@ async def test_every_transition_of_the_table_happens_once_and_writes_its_history
     job_id = await prepare(driver, row.verb, row.source)
     before = await driver.row(job_id)
     if row.verb in CLAIMS:
-        granted = await driver.claim(job_id)
+        granted = await driver.claim(job_id, intent_id=uuid4() if row.verb == "begin" else None)
         assert granted["verb"] == row.verb
     else:
         extra = {"prediction_ids": "theirs"} if row.verb == "taken" else {}

@@ -28,6 +28,9 @@ class Rules:
     reconcile_raises_epoch: bool = True
     intent_of_one_run: bool = True
     """Whether a repeated intent is granted to the run alone that recorded it, or to every run of the epoch."""
+    begun_again: bool = False
+    """Whether what a worker was granted with its intent is granted again to whatever claim of that worker, as what it was granted
+    without one is; or only to the repeat of a claim whose answer never came."""
     cancel_declines: bool = True
     """Whether no intent is granted once the job's end was asked for."""
     cancel_beats_queue: bool = True

@@ -28,7 +28,7 @@ class Intent(NamedTuple):
     job: int
     epoch: int
     run: int = 0
-    """Which run of the grant recorded it: one process may be given the same grant twice."""
+    """Which run of the grant recorded it: one process may be given the same grant twice. 0 too where the grant came with it."""
 
 
 class Job(NamedTuple):
@@ -179,7 +179,7 @@ class Service:
 
     def _written(self, job: Job, row: Transition, report: Report, facts: Facts, holds: bool) -> Job:
         target = self._target(job, row, facts)
-        claimed = row.verb in ("claim", "attach") or (row.verb == "reconcile" and self.rules.reconcile_raises_epoch)
+        claimed = row.verb in ("claim", "begin", "attach") or (row.verb == "reconcile" and self.rules.reconcile_raises_epoch)
         lease = Lease.DROP if row.verb == "created" and not holds else row.lease
         bound = facts.bindable if row.verb in ("created", "found") else job.prediction
         unknown, empty = target == State.UNKNOWN, row.verb == "look_again" and report.verb == "empty"
@@ -188,7 +188,7 @@ class Service:
             epoch=job.epoch + claimed - (row.verb == "release" and self.rules.release_lowers_epoch),
             leased=lease is Lease.TAKE or (lease is Lease.KEEP and job.leased),
             attempts=job.attempts + row.attempts,
-            intent=report.intent if row.verb == "intend" else None if target == State.QUEUED else job.intent,
+            intent=report.intent if row.verb in ("begin", "intend") else None if target == State.QUEUED else job.intent,
             prediction=NONE if target == State.QUEUED else bound,
             end_asked={"cancel": "canceled", "give_up": "deadline_exceeded"}.get(row.verb, job.end_asked),
             settled=unknown and self.rules.settle == "row" and (facts.settled if row.verb in BEGINNINGS else job.settled),

@@ -135,6 +135,12 @@ BROKEN = [
         faults=Faults(1, 1, double_grants=1),
     ),
     Variant(
+        "a grant with its intent comes twice",
+        invariants.PAID_TWICE,
+        Rules(begun_again=True),
+        faults=Faults(1, 1, double_grants=1),
+    ),
+    Variant(
         "what ran into its time limit is retried",
         invariants.PAID_TWICE,
         Rules(late_verb="retry"),

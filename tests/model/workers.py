@@ -21,9 +21,19 @@ def idle(cast: Cast, world: World, number: int, worker: Worker) -> Steps:
                 "reconcile": Worker("looking", place, epoch, settled=answer.settled),
             }[verb]
             yield f"{verb}{which(world, place)}", after.with_worker(number, begun)
+            if verb == "claim":
+                intent = Intent(place, epoch)
+                after, _ = cast.tell(world, place, Report("begin", intent=intent))
+                yield f"begin{which(world, place)}", after.with_worker(number, Worker("intended", place, epoch, intent))
         if job.state == State.CLAIMED and job.leased and (after := world.without("double_grants")):
             again = Worker("granted", place, job.epoch, Intent(place, job.epoch, run=1))
             yield "the same grant once more", after.with_worker(number, again)
+        begun_again = cast.service.rules.begun_again and job.state == State.SUBMITTING and job.leased
+        if begun_again and (after := world.without("double_grants")):
+            yield (
+                "the same grant with its intent once more",
+                after.with_worker(number, Worker("intended", place, job.epoch, job.intent)),
+            )
 
 
 def granted(cast: Cast, world: World, number: int, worker: Worker) -> Steps:

@@ -113,14 +113,21 @@ class Machine(Bench):
 
     # --- what workers do
 
-    @rule(worker=st.integers(0, 2), named=st.booleans(), slots=st.integers(1, 3), choices=st.lists(index, max_size=5))
-    def claim(self, worker: int, named: bool, slots: int, choices: list[int]) -> None:
-        """A worker claims jobs, and does some steps of what it was granted last."""
+    @rule(
+        worker=st.integers(0, 2),
+        named=st.booleans(),
+        slots=st.integers(1, 3),
+        choices=st.lists(index, max_size=5),
+        begins=st.booleans(),
+    )
+    def claim(self, worker: int, named: bool, slots: int, choices: list[int], begins: bool = True) -> None:
+        """A worker claims jobs, with intents or without, and does some steps of what it was granted last."""
         before, me = self.now, self.workers[worker]
+        intents = tuple(self.new_id() for _ in range(len(self.ids) if named else slots)) if begins else ()
         if named:
-            rows = self.wait(self.driver.store.claim([ClaimCall(me, tuple(self.ids), slots, False)]))[0]
+            rows = self.wait(self.driver.store.claim([ClaimCall(me, tuple(self.ids), slots, False, intents)]))[0]
         else:
-            rows = self.wait(self.driver.store.claim_due(me, slots, False))
+            rows = self.wait(self.driver.store.claim_due(me, slots, False, intents))
         self.look()
         granted = {str(row["job_id"]): row for row in rows}
         fresh = {job_id for job_id in granted if self.now.jobs[job_id]["epoch"] > before.jobs[job_id]["epoch"]}
@@ -133,13 +140,20 @@ class Machine(Bench):
                 assert self.unchanged(before, job_id)
                 continue
             assert not before.jobs[job_id]["resting"] or not self.now.jobs[job_id]["resting"]
-            answer = lockstep.expected(before, Report(UUID(job_id), granted[job_id]["verb"], "worker"))
+            row = granted[job_id]
+            answer = lockstep.expected(before, Report(UUID(job_id), row["verb"], "worker", intent_id=row["intent_id"]))
             assert lockstep.same(answer, self.now, job_id)
+            assert row["verb"] != ("claim" if begins else "begin")
+            assert row["verb"] != "begin" or row["intent_id"] in intents
         for job_id, row in granted.items():
+            assert job_id in fresh or row["verb"] == "claim", "a grant whose POST may be on its way came again"
             if not any((run.worker, str(run.job_id), run.epoch) == (me, job_id, row["epoch"]) for run in self.runs):
-                step = {"claim": "granted", "attach": "following", "reconcile": "looking"}[row["verb"]]
+                step = {"claim": "granted", "begin": "intended", "attach": "following", "reconcile": "looking"}[row["verb"]]
                 prompt, begun = self.now.jobs[job_id]["prompt"], row["lookup_begun_at"] or 0
-                self.runs.append(Run(me, row["job_id"], row["epoch"], step, prompt, begun, prediction=row["prediction_id"]))
+                run = Run(me, row["job_id"], row["epoch"], step, prompt, begun, prediction=row["prediction_id"])
+                if row["verb"] == "begin":
+                    run.intent, run.intended_at = row["intent_id"], before.read_at / 1_000_000
+                self.runs.append(run)
         if self.runs:
             self.steps(self.runs[-1], choices)
 

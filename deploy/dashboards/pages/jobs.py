@@ -48,7 +48,7 @@ DASHBOARD = Dashboard(
             [
                 Panel(
                     "Transitions",
-                    "Changes of a job's state or lease, by verb. Good: claim, intend, created and complete, all alike.",
+                    "Changes of a job's state or lease, by verb. Good: begin, created and complete, all alike.",
                     "ops",
                     [Query("sum by (verb) (rate(mediagen_jobs_transitions_total{SCOPE}[$__rate_interval])) > 0", "{{verb}}")],
                 ),

@@ -4,7 +4,7 @@ ranked AS (
     FROM candidates c WHERE NOT (c.state = 'queued' AND c.no_creates)
 ),
 granted AS MATERIALIZED (
-    SELECT r.* FROM ranked r CROSS JOIN lane l
+    SELECT r.ord, r.job_id, r.state, r.worker, {intent} AS intent_id FROM ranked r CROSS JOIN lane l
     WHERE r.place <= r.slots
         AND (r.state <> 'queued' OR (NOT l.paused AND (l.rate = 0 OR r.create_place <= floor(l.tokens))))
 ),

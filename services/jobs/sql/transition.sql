@@ -61,7 +61,7 @@ chosen AS MATERIALIZED (
         WHEN f.verb IN ('empty', 'found') AND f.bindable IS NULL AND NOT f.taken_since AND f.settled AND f.empty_before
             THEN 'ruled_out'
         WHEN f.verb IN ('empty', 'unreadable') OR (f.verb = 'found' AND f.bindable IS NULL) THEN 'look_again'
-        WHEN f.verb = 'claim' AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
+        WHEN f.verb IN ('claim', 'begin') AND (h.not_before > now() OR h.deadline_at <= now()) THEN NULL
         WHEN f.verb = 'release' AND h.lease_worker IS NULL THEN NULL
         WHEN f.verb = 'expire' AND (h.lease_until IS NULL OR h.lease_until > now()) THEN NULL
         WHEN f.verb = 'give_up' AND (h.deadline_at > now() OR h.cancel_requested_at IS NOT NULL) THEN NULL
@@ -112,7 +112,7 @@ written AS (
         state = d.target,
         version = j.version + 1,
         updated_at = now(),
-        epoch = j.epoch + CASE WHEN d.rule IN ('claim', 'attach', 'reconcile') THEN 1 ELSE 0 END,
+        epoch = j.epoch + CASE WHEN d.rule IN ('claim', 'begin', 'attach', 'reconcile') THEN 1 ELSE 0 END,
         lease_worker = CASE d.lease WHEN 'take' THEN d.worker WHEN 'keep' THEN j.lease_worker END,
         lease_until = CASE d.lease WHEN 'take' THEN now() + make_interval(secs => {lease}) WHEN 'keep' THEN j.lease_until END,
         attempt = j.attempt + d.attempts,
@@ -121,11 +121,11 @@ written AS (
             WHEN d.claims IS NULL THEN 0
             WHEN d.target = 'queued' AND d.source <> 'queued' AND d.rule <> 'release' THEN j.setbacks + 1
             ELSE j.setbacks END,
-        intent_id = CASE WHEN d.rule = 'intend' THEN d.intent_id WHEN d.target = 'queued' THEN NULL ELSE j.intent_id END,
-        settle_at = CASE WHEN d.rule = 'intend' THEN now() + make_interval(secs => {settle}) ELSE j.settle_at END,
+        intent_id = CASE WHEN d.rule IN ('begin', 'intend') THEN d.intent_id WHEN d.target = 'queued' THEN NULL ELSE j.intent_id END,
+        settle_at = CASE WHEN d.rule IN ('begin', 'intend') THEN now() + make_interval(secs => {settle}) ELSE j.settle_at END,
         lookup_begun_at = CASE WHEN d.rule IN ('reconcile', 'look_again') THEN now() ELSE j.lookup_begun_at END,
         first_empty_at = CASE
-            WHEN d.rule = 'intend' THEN NULL
+            WHEN d.rule IN ('begin', 'intend') THEN NULL
             WHEN d.rule = 'look_again' AND d.verb IN ('empty', 'found') AND d.bindable IS NULL AND NOT d.taken_since
                 THEN coalesce(j.first_empty_at, d.begun_at)
             ELSE j.first_empty_at END,
@@ -149,9 +149,9 @@ written AS (
         cancel_reason = CASE d.rule WHEN 'cancel' THEN 'canceled' WHEN 'give_up' THEN 'deadline_exceeded' ELSE j.cancel_reason END,
         outputs = coalesce(d.outputs, j.outputs),
         media_path = coalesce(d.outputs -> 0 ->> 'object_key', j.media_path),
-        error_code = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule = 'claim' THEN NULL ELSE coalesce(d.failure_code, j.error_code) END,
-        error_message = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule = 'claim' THEN NULL ELSE coalesce(d.failure_message, j.error_message) END,
-        started_at = CASE WHEN d.rule = 'claim' THEN coalesce(j.started_at, now()) ELSE j.started_at END,
+        error_code = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule IN ('claim', 'begin') THEN NULL ELSE coalesce(d.failure_code, j.error_code) END,
+        error_message = CASE WHEN d.target IN ('succeeded', 'canceled') OR d.rule IN ('claim', 'begin') THEN NULL ELSE coalesce(d.failure_message, j.error_message) END,
+        started_at = CASE WHEN d.rule IN ('claim', 'begin') THEN coalesce(j.started_at, now()) ELSE j.started_at END,
         finished_at = CASE WHEN d.target IN ('succeeded', 'failed', 'canceled') THEN now() END
     FROM decided d
     -- By the id alone: `held` has the row locked and read as it is. A condition on its columns would be tried on the row as it was
@@ -167,7 +167,7 @@ history AS (
 ),
 intents AS (
     INSERT INTO submissions (intent_id, job_id, lane, attempt, epoch, fingerprint)
-    SELECT w.intent_id, w.id, w.lane, w.attempt, w.epoch, w.fingerprint FROM written w WHERE w.rule = 'intend'
+    SELECT w.intent_id, w.id, w.lane, w.attempt, w.epoch, w.fingerprint FROM written w WHERE w.rule IN ('begin', 'intend')
 ),
 -- A prediction whose intent can never bind it is marked so, unless it may be what an equal job is looking for.
 orphans AS (
@@ -246,7 +246,7 @@ SELECT f.ord,
     f.job_id, f.verb,
     -- What has changed, for the metrics: by which row of the table, from which state, and how long that took.
     d.rule, h.state AS was, h.lease_worker AS holder, w.error_code,
-    CASE WHEN d.rule = 'claim' THEN extract(epoch FROM now() - h.not_before) END::float8 AS waited,
+    CASE WHEN d.rule IN ('claim', 'begin') THEN extract(epoch FROM now() - h.not_before) END::float8 AS waited,
     extract(epoch FROM w.finished_at - h.created_at)::float8 AS lasted,
     coalesce(w.epoch, h.epoch) AS epoch,
     coalesce(w.state, h.state) AS state,
@@ -255,7 +255,7 @@ SELECT f.ord,
     h.model,
     (h.parameters || jsonb_build_object('prompt', h.prompt))::text AS input,
     h.request_id, h.traceparent,
-    CASE WHEN f.verb = 'intend' THEN (SELECT t.signing_secret FROM tenants t WHERE t.id = h.tenant_id) END AS signing_secret,
+    CASE WHEN f.verb IN ('begin', 'intend') THEN (SELECT t.signing_secret FROM tenants t WHERE t.id = h.tenant_id) END AS signing_secret,
     h.cancel_requested_at IS NOT NULL AS cancel_requested,
     extract(epoch FROM h.deadline_at - now())::float8 AS deadline_in,
     extract(epoch FROM now() - (SELECT s.created_at FROM submissions s WHERE s.intent_id = h.intent_id))::float8 AS intent_age,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chaos.soak.storm import Struck
 from history.evidence import FINAL_STATES, Evidence, Row, by_job
 
-TAKES = {"claim", "attach", "reconcile", "created", "found"}
+TAKES = {"claim", "begin", "attach", "reconcile", "created", "found"}
 """Transitions after which the event's actor holds the job."""
 KEEPS = {"intend", "look_again", "cancel", "give_up"}
 """Transitions that leave it with whoever held it."""

@@ -72,7 +72,7 @@ def _recovery(run: Run) -> Iterator[tuple[object, ...]]:
     for what, state in (("found", "submitted"), ("ruled out", "queued")):
         yield (f"… of them {what}", *_waits([wait for wait in lost if wait.state == state], ""))
     accepted = [job["created_at"] for job in run.evidence.jobs]
-    claimed = [event["at"] for event in run.evidence.events if event["reason"] in ("claim", "attach")]
+    claimed = [event["at"] for event in run.evidence.events if event["reason"] in ("claim", "begin", "attach")]
     for group in ("postgresql", "jobs", "gateway", "rabbitmq"):
         for what, moments, needed in (("accept", accepted, ACCEPTED), ("claim", claimed, CLAIMED)):
             waits = waits_until_back(moments, group, run.struck, needed)

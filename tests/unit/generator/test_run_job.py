@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from generator import poller
+from generator.held import Held
 from generator.outcomes import Created, Refused, Unknown
 from generator.run_job import run_job
 from generator_doubles import TIMING, Bench, bench, held
@@ -77,14 +78,52 @@ async def test_without_a_recent_heartbeat_not_even_an_intent_is_asked_for(on: Be
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_while_the_bucket_is_away_a_job_that_was_granted_is_given_back_unpaid(on: Bench) -> None:
+def begun(**fields: Any) -> Held:
+    """A job that was just granted with its intent."""
+    return held(intent_id="granted-intent", cancel_after_seconds=60, webhook_token="its-token", **fields)
+
+
+async def test_a_create_that_was_granted_with_its_intent_is_sent_by_it_and_asks_for_no_other(on: Bench) -> None:
+    running = asyncio.create_task(run_job(begun(), dataclasses.replace(on.tools, public_url="https://example.com/")))
+    await until(lambda: on.jobs.entries("RecordPrediction"))
+    on.replicate.succeed("prediction-1")
+    assert await running == "completed"
+    assert on.jobs.entries("RecordIntent") == []
+    assert on.jobs.entries("RecordPrediction")[0].intent_id == "granted-intent"
+    assert on.replicate.webhooks == ["https://example.com/webhooks/replicate/granted-intent?token=its-token"]
+
+
+def too_late(on: Bench, job: Held) -> None:
+    job.asked_at -= TIMING.send_by_seconds + 0.1
+
+
+def on_a_loose_leash(on: Bench, job: Held) -> None:
+    on.heard(ago=TIMING.lease_seconds * 2 / 3 + 0.1)
+
+
+def draining(on: Bench, job: Held) -> None:
+    on.leash.drain()
+
+
+def to_be_canceled(on: Bench, job: Held) -> None:
+    job.cancel.set()
+
+
+def without_a_bucket(on: Bench, job: Held) -> None:
     on.bucket.usable.clear()
-    job = held()
+
+
+@pytest.mark.parametrize(
+    ("now", "rest"), [(too_late, 0), (on_a_loose_leash, 0), (draining, 0), (to_be_canceled, 0), (without_a_bucket, 5)]
+)
+async def test_an_intent_that_must_not_be_used_any_more_is_given_back_unpaid(on: Bench, now: Any, rest: float) -> None:
+    job = begun()
+    now(on, job)
     assert await run_job(job, on.tools) == "not_created"
-    assert (on.replicate.posts, on.jobs.entries("RecordIntent")) == ([], [])
-    [released] = on.jobs.entries("Release")
-    assert (released.job_id, released.epoch, released.reason) == ("job-1", 1, "storage_down")
-    assert released.delay_seconds > 0
+    assert on.replicate.posts == []
+    [refusal] = on.jobs.entries("RecordRefusal")
+    assert (refusal.intent_id, refusal.kind) == ("granted-intent", pb.REFUSAL_KIND_NOT_SENT)
+    assert refusal.retry_after_seconds == rest
     assert job.settled
 
 

@@ -77,6 +77,10 @@ class Office:
         await self.bells._deliver(message)
         return message  # type: ignore[no-any-return]
 
+    def take(self, grants: list[pb.Grant]) -> None:
+        """These were granted to a claim of this moment."""
+        self.worker.take(grants, time.monotonic())
+
     def jobs_begun(self) -> list[str]:
         return [held.grant.job_id for held in self.begun]
 
@@ -99,6 +103,7 @@ async def test_a_bell_becomes_a_claim_and_is_acknowledged(office: Office) -> Non
     assert message.fate == "acked"
     [claim] = office.on.jobs.claims
     assert (list(claim.job_ids), claim.slots, claim.no_creates) == ([named("job-1"), named("not-ours")], 2, False)
+    assert len({uuid.UUID(intent) for intent in claim.intent_ids}) == 2
     assert office.jobs_begun() == [named("job-1")]
 
 
@@ -156,6 +161,19 @@ async def test_a_claim_is_tried_again_while_jobs_is_away_and_its_message_held(of
     assert message.fate == "acked"
 
 
+async def test_a_claim_that_is_repeated_repeats_its_intents_which_are_as_old_as_its_first_try(office: Office) -> None:
+    office.on.jobs.due = [grant(job_id=named("job-1"), intent_id="recorded")]
+    office.on.jobs.failing["Claim"] = [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE]
+    before = time.monotonic()
+    await office.ring("job-1")
+    await until(lambda: office.begun)
+    first, *others = [claim for claim in office.on.jobs.asked if claim.job_ids]
+    assert len(others) == 2
+    assert all(other == first for other in others)
+    [begun] = office.begun
+    assert before <= begun.asked_at < begun.granted_at - 0.1
+
+
 async def test_in_silence_whatever_is_due_is_claimed_and_at_once_where_there_was_more_than_slots(office: Office) -> None:
     await until(lambda: office.on.jobs.claims)  # in vain, so that a silence begins
     be_patient(office.on)
@@ -183,11 +201,11 @@ async def test_one_claim_asks_for_no_more_than_fits_into_its_answer() -> None:
 
 
 async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earlier(office: Office) -> None:
-    office.worker.take([grant()])
+    office.take([grant()])
     await until(lambda: office.begun)
-    office.worker.take([grant()])
+    office.take([grant()])
     await holds(lambda: len(office.begun) == 1, seconds=0.1)
-    office.worker.take([grant(epoch=2)])
+    office.take([grant(epoch=2)])
     await until(lambda: len(office.begun) == 2)
     first, second = office.begun
     assert first.task is not None
@@ -198,7 +216,7 @@ async def test_a_repeated_grant_is_begun_once_and_a_later_epoch_replaces_an_earl
 
 
 async def test_a_heartbeat_names_what_is_held_and_tells_what_changed_once(office: Office) -> None:
-    office.worker.take([grant()])
+    office.take([grant()])
     await until(lambda: office.begun)
     office.begun[0].progress, office.begun[0].provider_status = 0.5, "processing"
     await office.worker.heartbeat(1)
@@ -212,7 +230,7 @@ async def test_a_heartbeat_names_what_is_held_and_tells_what_changed_once(office
 
 
 async def test_what_a_heartbeat_calls_lost_is_dropped_and_what_is_to_be_canceled_learns_it(office: Office) -> None:
-    office.worker.take([grant(job_id="lost"), grant(job_id="cancel")])
+    office.take([grant(job_id="lost"), grant(job_id="cancel")])
     await until(lambda: len(office.begun) == 2)
     office.on.jobs.lost, office.on.jobs.cancel = {"lost"}, {"cancel"}
     await office.worker.heartbeat(1)
@@ -236,7 +254,7 @@ async def test_a_job_that_crashes_frees_its_slot_and_leaves_its_lease_to_expire(
         raise RuntimeError("a mistake of ours")
 
     office.worker._run = crash
-    office.worker.take([grant()])
+    office.take([grant()])
     await until(lambda: office.worker.free == 2)
     await office.worker.heartbeat(1)
     assert list(office.on.jobs.heartbeats[-1].held) == []
@@ -244,7 +262,7 @@ async def test_a_job_that_crashes_frees_its_slot_and_leaves_its_lease_to_expire(
 
 
 async def test_a_drain_releases_what_is_held_and_says_goodbye(office: Office) -> None:
-    office.worker.take([grant(job_id="a"), grant(job_id="b", mode=pb.MODE_ATTACH)])
+    office.take([grant(job_id="a"), grant(job_id="b", mode=pb.MODE_ATTACH)])
     await until(lambda: len(office.begun) == 2)
     began = time.monotonic()
     await office.worker.drain(office.claiming)
@@ -258,10 +276,30 @@ async def test_a_drain_releases_what_is_held_and_says_goodbye(office: Office) ->
 
 async def test_what_is_granted_while_the_drain_begins_is_given_back_too(office: Office) -> None:
     office.on.leash.drain()
-    office.worker.take([grant(job_id="late")])
+    office.take([grant(job_id="late")])
     await office.worker.drain(office.claiming)
     assert office.begun == []
     assert [entry.job_id for entry in office.on.jobs.entries("Release")] == ["late"]
+
+
+async def test_a_drain_gives_back_an_intent_that_nothing_was_sent_by(office: Office) -> None:
+    office.on.leash.drain()
+    office.take([grant(job_id="late", intent_id="unused")])
+    await office.worker.drain(office.claiming)
+    [refusal] = office.on.jobs.entries("RecordRefusal")
+    assert (refusal.job_id, refusal.intent_id, refusal.kind) == ("late", "unused", pb.REFUSAL_KIND_NOT_SENT)
+    assert office.on.jobs.entries("Release") == []
+
+
+async def test_a_drain_says_nothing_of_an_intent_whose_post_has_no_answer(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = office.on
+    monkeypatch.setattr("generator.worker.DRAIN_SECONDS", 0.2)
+    on.replicate.answer = asyncio.Event().wait
+    office.worker._run = lambda held: run_job(held, on.tools)
+    office.take([grant(intent_id="used")])
+    await until(lambda: on.replicate.posts)
+    await office.worker.drain(office.claiming)
+    assert on.jobs.entries("RecordRefusal") == []
 
 
 async def test_a_drain_waits_for_a_create_in_flight_and_hands_its_prediction_on(office: Office) -> None:
@@ -273,7 +311,7 @@ async def test_a_drain_waits_for_a_create_in_flight_and_hands_its_prediction_on(
 
     on.replicate.answer = slow
     office.worker._run = lambda held: run_job(held, on.tools)
-    office.worker.take([grant(job_id="sending"), grant(job_id="waiting", mode=pb.MODE_ATTACH, prediction_id="other")])
+    office.take([grant(job_id="sending"), grant(job_id="waiting", mode=pb.MODE_ATTACH, prediction_id="other")])
     on.replicate.make("other")
     await until(lambda: on.replicate.posts)
     draining = asyncio.create_task(office.worker.drain(office.claiming))

@@ -51,15 +51,14 @@ class World:
         self.now += 0.1
         before, job["state"] = job["state"], to
         job["version"] += 1
-        job["epoch"] += verb in ("claim", "attach", "reconcile")
+        job["epoch"] += verb in ("claim", "begin", "attach", "reconcile")
         if to in FINAL:
             job["finished_at"] = self.now
         self._event(job_id, before, to, verb)
 
     def create(self, job_id: str, attempt: int = 1) -> None:
         """Claims it and asks for a prediction, which begins."""
-        self.step(job_id, "claimed", "claim")
-        self.step(job_id, "submitting", "intend")
+        self.step(job_id, "submitting", "begin")
         job = self.job(job_id)
         job["attempt"] = attempt
         self.predict(f"p-{job_id[-2:]}-{attempt}", job["prompt"])

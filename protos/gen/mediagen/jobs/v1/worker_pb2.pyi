@@ -72,7 +72,7 @@ class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode.ValueType],
     MODE_UNSPECIFIED: _Mode.ValueType  # 0
     """Never sent by the server."""
     MODE_CREATE: _Mode.ValueType  # 1
-    """Record an intent, create a prediction, follow it."""
+    """Record an intent where the grant brings none, create a prediction, follow it."""
     MODE_ATTACH: _Mode.ValueType  # 2
     """Follow the recorded prediction; never create."""
     MODE_RECONCILE: _Mode.ValueType  # 3
@@ -84,7 +84,7 @@ class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
 MODE_UNSPECIFIED: Mode.ValueType  # 0
 """Never sent by the server."""
 MODE_CREATE: Mode.ValueType  # 1
-"""Record an intent, create a prediction, follow it."""
+"""Record an intent where the grant brings none, create a prediction, follow it."""
 MODE_ATTACH: Mode.ValueType  # 2
 """Follow the recorded prediction; never create."""
 MODE_RECONCILE: Mode.ValueType  # 3
@@ -193,6 +193,7 @@ class ClaimRequest(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     NO_CREATES_FIELD_NUMBER: _builtins.int
+    INTENT_IDS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The worker's incarnation: a UUID made at its start, never reused."""
     slots: _builtins.int
@@ -203,6 +204,12 @@ class ClaimRequest(_message.Message):
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The jobs a message named; empty asks for whatever is due."""
 
+    @_builtins.property
+    def intent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The intents to record where creates are granted, UUIDs of this claim's own: one for each of `job_ids` in their order, or `slots`
+        of them where none is named. A repeat of the claim repeats them. Without any, each create needs a RecordIntent.
+        """
+
     def __init__(
         self,
         *,
@@ -210,10 +217,11 @@ class ClaimRequest(_message.Message):
         job_ids: _abc.Iterable[_builtins.str] | None = ...,
         slots: _builtins.int = ...,
         no_creates: _builtins.bool = ...,
+        intent_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_ids", b"job_ids", "no_creates", b"no_creates", "slots", b"slots", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent_ids", b"intent_ids", "job_ids", b"job_ids", "no_creates", b"no_creates", "slots", b"slots", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,6 +271,8 @@ class Grant(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     LOOKUP_BEGUN_AT_FIELD_NUMBER: _builtins.int
+    CANCEL_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    WEBHOOK_TOKEN_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job's id."""
     epoch: _builtins.int
@@ -280,7 +290,7 @@ class Grant(_message.Message):
     intent_age_seconds: _builtins.float
     """Seconds since that prediction's intent was committed (attach, reconcile)."""
     intent_id: _builtins.str
-    """The intent whose create is to be looked up (reconcile)."""
+    """The intent whose create is to be looked up (reconcile), or that this claim recorded (create); empty for a create without."""
     settle_in_seconds: _builtins.float
     """Seconds until an absence from the list may count (reconcile); not above 0 where it may already."""
     request_id: _builtins.str
@@ -291,6 +301,10 @@ class Grant(_message.Message):
     """Set where the job's end was asked for already: cancel its prediction."""
     lookup_begun_at: _builtins.int
     """When the look-up that this grant asks for began (reconcile): microseconds by the database's clock, to be repeated in its report."""
+    cancel_after_seconds: _builtins.float
+    """As IntentResult.cancel_after_seconds, where this claim recorded the intent."""
+    webhook_token: _builtins.str
+    """As IntentResult.webhook_token, where this claim recorded the intent."""
     def __init__(
         self,
         *,
@@ -308,10 +322,12 @@ class Grant(_message.Message):
         traceparent: _builtins.str = ...,
         cancel_requested: _builtins.bool = ...,
         lookup_begun_at: _builtins.int = ...,
+        cancel_after_seconds: _builtins.float = ...,
+        webhook_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "mode", b"mode", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_after_seconds", b"cancel_after_seconds", "cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "mode", b"mode", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent", "webhook_token", b"webhook_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

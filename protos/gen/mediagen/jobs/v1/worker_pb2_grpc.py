@@ -110,6 +110,8 @@ class WorkerServiceServicer:
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
+        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
+        same intents are granted again, as nothing can have been sent by them; with others they are not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +126,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordIntent(self, request, context):
-        """RecordIntent must be committed before a create is sent: claimed → submitting. One intent authorises one POST.
+        """RecordIntent must be committed before a create is sent whose grant brought no intent: claimed → submitting. One intent authorises
+        one POST. Generators of the version before call it for each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,13 +43,17 @@ class WorkerServiceStub:
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
     may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
+    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
+    same intents are granted again, as nothing can have been sent by them; with others they are not.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
     cancel, and how many reads of Replicate it may make until the next one.
     """
     RecordIntent: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RecordIntentRequest, _worker_pb2.RecordIntentResponse]
-    """RecordIntent must be committed before a create is sent: claimed → submitting. One intent authorises one POST."""
+    """RecordIntent must be committed before a create is sent whose grant brought no intent: claimed → submitting. One intent authorises
+    one POST. Generators of the version before call it for each.
+    """
     RecordPrediction: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RecordPredictionRequest, _worker_pb2.RecordPredictionResponse]
     """RecordPrediction records the id that a create was answered with: submitting or unknown → submitted."""
     RecordRefusal: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RecordRefusalRequest, _worker_pb2.RecordRefusalResponse]
@@ -86,13 +90,17 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
     may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
+    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
+    same intents are granted again, as nothing can have been sent by them; with others they are not.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
     cancel, and how many reads of Replicate it may make until the next one.
     """
     RecordIntent: _aio.UnaryUnaryMultiCallable[_worker_pb2.RecordIntentRequest, _worker_pb2.RecordIntentResponse]  # type: ignore[assignment]
-    """RecordIntent must be committed before a create is sent: claimed → submitting. One intent authorises one POST."""
+    """RecordIntent must be committed before a create is sent whose grant brought no intent: claimed → submitting. One intent authorises
+    one POST. Generators of the version before call it for each.
+    """
     RecordPrediction: _aio.UnaryUnaryMultiCallable[_worker_pb2.RecordPredictionRequest, _worker_pb2.RecordPredictionResponse]  # type: ignore[assignment]
     """RecordPrediction records the id that a create was answered with: submitting or unknown → submitted."""
     RecordRefusal: _aio.UnaryUnaryMultiCallable[_worker_pb2.RecordRefusalRequest, _worker_pb2.RecordRefusalResponse]  # type: ignore[assignment]
@@ -132,6 +140,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
+        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
+        same intents are granted again, as nothing can have been sent by them; with others they are not.
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +160,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.RecordIntentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.RecordIntentResponse, _abc.Awaitable[_worker_pb2.RecordIntentResponse]]:
-        """RecordIntent must be committed before a create is sent: claimed → submitting. One intent authorises one POST."""
+        """RecordIntent must be committed before a create is sent whose grant brought no intent: claimed → submitting. One intent authorises
+        one POST. Generators of the version before call it for each.
+        """
 
     @_abc_1.abstractmethod
     def RecordPrediction(
