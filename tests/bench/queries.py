@@ -164,22 +164,23 @@ async def _worked(explained: Explained) -> None:
     explained.what = "note of a worker"
     await store.note_workers([(worker, 500, 500, False, 100, False)])
     explained.what = f"claim of {BATCH} that are due"
-    assert len(await store.claim_due(worker, BATCH, False)) >= BATCH - 1  # the relay may be looking at the first one
+    intents = [uuid.uuid4() for _ in range(BATCH)]
+    assert len(await store.claim_due(worker, BATCH, False, intents)) >= BATCH - 1  # the relay may be looking at the first one
     explained.what = "ring"
     _, _, rung = await store.ring()
     explained.what = f"claim of {BATCH}"
-    [claimed] = await store.claim([ClaimCall(worker, tuple(UUID(ring.job_id) for ring in rung[:BATCH]), BATCH, False)])
+    named, intents = tuple(UUID(ring.job_id) for ring in rung[:BATCH]), [uuid.uuid4() for _ in range(BATCH)]
+    [claimed] = await store.claim([ClaimCall(worker, named, BATCH, False, tuple(intents))])
     assert len(claimed) == BATCH
     explained.what = f"claim of {BATCH} again"
-    assert len(await explained.fetch(statements.claimed_before, [worker] * BATCH, [row["job_id"] for row in claimed])) == BATCH
+    assert len(await explained.fetch(statements.claimed_before, [worker] * BATCH, list(named), intents)) == BATCH
     explained.what = f"heartbeat of {BATCH}"
     await store.heartbeat([(worker, row["job_id"], row["epoch"], None, None) for row in claimed])
     for verb, statement in statements.sweeps.items():
         explained.what = f"sweep: {verb}"
         await explained.fetch(statement)
-    intents = [uuid.uuid4() for _ in claimed]
-    for verb in ("intend", "created"):
-        await _reported(explained, store, list(_reports(verb, worker, claimed, intents)))
+    intents = [row["intent_id"] for row in claimed]
+    await _reported(explained, store, list(_reports("created", worker, claimed, intents)))
     explained.what = f"note of {BATCH} webhooks"
     names = [str(intent) for intent in intents]
     await explained.fetch(sql.joinpath("note.sql").read_text(), names, intents, names, [True] * BATCH, 20)
@@ -192,8 +193,7 @@ def _reports(verb: str, worker: UUID, claimed: Sequence[asyncpg.Record], intents
     """The ids of predictions are those of their intents."""
     outputs = OUTPUTS if verb == "complete" else None
     for row, intent in zip(claimed, intents, strict=True):
-        bound = None if verb == "intend" else str(intent)
-        yield Report(row["job_id"], verb, str(worker), worker, row["epoch"], intent, bound, outputs=outputs)
+        yield Report(row["job_id"], verb, str(worker), worker, row["epoch"], intent, str(intent), outputs=outputs)
 
 
 async def _reported(explained: Explained, store: Store, reports: Sequence[Report]) -> None:
