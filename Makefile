@@ -54,9 +54,9 @@ chaos: setup  ## Soak the system under random faults and check its history: MINU
 	@PYTHONPATH=$(TESTS) $(foreach name,MINUTES JOBS_PER_SECOND SEED SCALE GENERATORS WEBHOOKS REPORT KEEP,$(name)='$($(name))') \
 	    $(VENV)/python -m chaos.soak
 
-bench: setup  ## Measure speed beside other designs and the machine's limits: ROWS=a,b SECONDS=5 ROUNDS=3 PEERS=1 WAITING IN_FLIGHT REPORT
-	@PYTHONPATH=$(TESTS) GRPC_ENABLE_FORK_SUPPORT=false $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT REPORT,$(name)='$($(name))') \
-	    $(VENV)/python -m bench
+bench: setup  ## Measure speed beside other designs and the machine's limits: ROWS=a,b SECONDS=5 ROUNDS=3 PEERS=1 WAITING IN_FLIGHT MINUTES REPORT
+	@PYTHONPATH=$(TESTS) GRPC_ENABLE_FORK_SUPPORT=false \
+	    $(foreach name,ROWS SECONDS ROUNDS PEERS WAITING IN_FLIGHT MINUTES REPORT,$(name)='$($(name))') $(VENV)/python -m bench
 
 performance-page: setup  ## Write a report of make bench into docs/performance.md: REPORT=report.json
 	PYTHONPATH=$(TESTS) $(VENV)/python -m bench.page '$(REPORT)'

@@ -20,6 +20,7 @@ from rich.console import Console
 from bench.accepting import row_a, row_e, row_j
 from bench.completing import row_b, row_c, row_f, row_i
 from bench.growth import row_k
+from bench.lasting import row_l
 from bench.limits import row_limits
 from bench.media import row_h
 from bench.queries import row_q
@@ -37,7 +38,7 @@ Row = Callable[[Run], Awaitable[None]]
 ROWS: dict[str, Row] = {
     "limits": row_limits,
     **{"a": row_a, "b": row_b, "c": row_c, "d": row_d, "e": row_e, "f": row_f, "g": row_g, "h": row_h, "i": row_i, "j": row_j},
-    **{"k": row_k, "q": row_q},
+    **{"k": row_k, "l": row_l, "q": row_q},
 }
 
 
@@ -72,7 +73,7 @@ async def measure(settings: Settings, session: Servers) -> int:
     progress, began = Console(stderr=True), time.monotonic()
 
     def say(line: str) -> None:
-        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", highlight=False, markup=False)
+        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", highlight=False, markup=False, soft_wrap=True)
 
     say("starting PostgreSQL, RabbitMQ, S3 and mediagen")
     async with rig(session) as running:

@@ -115,9 +115,14 @@ def cost(subject: Subject, usage: Usage, jobs: float) -> dict[str, float]:
     parts: dict[str, float] = {}
     for process, seconds in usage.cpu.items():
         if subject.owns(process):
-            name = _NUMBER.sub("", process.removeprefix(f"{subject.name} "))
+            name = service_of(subject, process)
             parts[name] = parts.get(name, 0.0) + seconds * 1000 / max(1.0, jobs)
     return parts
+
+
+def service_of(subject: Subject, process: str) -> str:
+    """What a process of the subject's is one of: `generator` for generator-2."""
+    return _NUMBER.sub("", process.removeprefix(f"{subject.name} "))
 
 
 def per_job(before: Mapping[str, float], after: Mapping[str, float], of: str) -> dict[str, float]:

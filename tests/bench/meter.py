@@ -73,6 +73,19 @@ def _of_process(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
+def proportional(pid: int) -> float:
+    """MiB of memory that a process tree holds, where what several share is divided among them (PSS): shared buffers count once."""
+    root = psutil.Process(pid)
+    return sum(map(_share, [root, *root.children(recursive=True)])) / 2**20
+
+
+def _share(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss)
+    except psutil.NoSuchProcess:  # PostgreSQL's workers come and go
+        return 0.0
+
+
 def resident(pid: int) -> float:
     """MiB of memory that a process tree holds."""
     root = psutil.Process(pid)

@@ -35,6 +35,7 @@ _ID = "(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - {count} + n), 1
 _COUNTED = {
     "mediagen_jobs_accepted_total": "accepted",
     "mediagen_jobs_finished_total": "finished",
+    "mediagen_jobs_deleted_total": "deleted",
     "mediagen_db_statement_seconds_count": "statements",
     "mediagen_rabbitmq_published_total": "messages",
     "grpc_server_handled_total": "rpcs",
@@ -104,6 +105,26 @@ class Ours:
         """Where the gateway or generator of that number finds its jobs service."""
         of = (number - 1) % self._jobs + 1
         return f"127.0.0.1:{self.stack.port(f'JOBS_{port}' if of == 1 else f'JOBS_{of}_{port}')}"
+
+    async def keeping(self, retention: float | None, every: float = 0.0) -> None:
+        """Lets finished jobs be kept for `retention` seconds from now on, and older ones be looked for `every` so many; with None
+        they are kept for ever, as in the beginning. Gateway and jobs service are new ones then, and no worker runs."""
+        await self.working(None)
+        jobs, gateway = self.stack.services.jobs(), self.stack.services.gateway()
+        if retention is not None:
+            jobs.command = [sys.executable, "-m", "bench.forgetful", "serve"]
+            jobs.environment |= {
+                "PYTHONPATH": os.pathsep.join([jobs.environment["PYTHONPATH"], str(self._tests)]),
+                "BENCH_RETENTION_SECONDS": str(retention),
+                "BENCH_FORGET_SECONDS": str(every),
+            }
+        for part in (gateway, jobs):  # gateways use jobs
+            self.stack.stop(part.name)
+        for part in (jobs, gateway):
+            self.stack.parts[part.name] = part
+            self.stack.start_part(part.name)
+        self._metrics.close()
+        self._metrics = Asking(self.stack.port("JOBS_METRICS_PORT"))
 
     async def working(self, workers: Workers | None) -> None:
         """As Subject."""

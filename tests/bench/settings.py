@@ -9,8 +9,11 @@ from typing import Any, Self
 
 from choices import positive
 
-ROWS = ("limits", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "q")
+ROWS = ("limits", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "q")
 """What can be measured, in the order in which it is."""
+
+ONLY_WHEN_NAMED = ("l",)
+"""Those of ROWS that last so long that they are measured only where ROWS names them."""
 
 PEERS = ("first_design", "celery_rabbitmq", "taskiq", "procrastinate")
 """What mediagen is measured beside: the design that it replaces, and the queues that one would take instead."""
@@ -20,7 +23,7 @@ PEERS = ("first_design", "celery_rabbitmq", "taskiq", "procrastinate")
 class Settings:
     """All have values that make a whole run."""
 
-    rows: tuple[str, ...] = ROWS
+    rows: tuple[str, ...] = tuple(row for row in ROWS if row not in ONLY_WHEN_NAMED)
     """Which of ROWS to measure."""
     seconds: float = 5.0
     """How long each measurement lasts, without its warm-up."""
@@ -32,6 +35,8 @@ class Settings:
     """Jobs that wait while row g claims, lists, accepts and reads, and the most jobs that row q explains its statements with."""
     in_flight: int = 2000
     """Predictions that row d holds in one generator at once."""
+    minutes: float = 60.0
+    """How long row l lasts, which runs only where ROWS names it."""
     report: Path | None = None
     """Where to write everything as JSON."""
 
@@ -68,6 +73,14 @@ def _slots(value: str) -> int:
     return count
 
 
+def _minutes(value: str) -> float:
+    """A quarter of a shorter run would be a single interval."""
+    minutes = positive(value, float)
+    if minutes < 1:
+        raise ValueError
+    return minutes
+
+
 def _new_file(value: str) -> Path:
     """A run lasts for many minutes: whether its report can be written is seen before it."""
     path = Path(value).absolute()
@@ -84,5 +97,6 @@ _KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "peers": (_peers, f"0, 1 or some of {','.join(PEERS)}"),
     "waiting": _WHOLE,
     "in_flight": (_slots, "a whole number from 1 to 5000, the most slots that a generator has"),
+    "minutes": (_minutes, "a number from 1"),
     "report": (_new_file, "a file that can be written"),
 }

@@ -30,6 +30,17 @@ def _file() -> int | None:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path else None
 
 
+def starts_after(path: Path, position: int) -> tuple[list[float], int]:
+    """Seconds of every job that was begun since the file had `position` bytes, and how many of its bytes have been read now."""
+    if not path.exists():
+        return [], position
+    with path.open("rb") as file:
+        file.seek(position)
+        read = file.read()
+    whole = read[: read.rfind(b"\n") + 1]
+    return [float(line) for line in whole.split()], position + len(whole)
+
+
 def read_starts(path: Path) -> list[float]:
     """Seconds of every job that was begun since the file was last emptied."""
     return [float(line) for line in path.read_text().split()] if path.exists() else []

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.accepting import ONE_CLIENT
+from bench.lasting import HELD, LAST, QUARTERS, SECOND
 from bench.limits import SUBJECT, hello
 from bench.measure import ONE_KEY, OWN_RATE, QUIET, SEEDS_RATE, USUAL_RATE
 from bench.records import Book, Line
@@ -11,6 +12,9 @@ from bench.scaling import OVER_HTTP
 
 VOID_ABOVE = 0.15
 """The share of the machine that others may use before a line proves nothing."""
+
+SERVICES = ("gateway", "jobs", "generator", "postgresql", "rabbitmq")
+"""Of whose memory row l has a target."""
 
 OURS, SEED = "mediagen", "first design"
 
@@ -128,3 +132,26 @@ def verdicts(book: Book, in_flight: int, waiting: int, few: int) -> Iterator[Ver
     yield at_most("j", "CPU of a job, 1 client, of the first design's", *quiet, "cpu", 1.6, 1.2)
     steady = (line("j", rate), line("j", rate, SEED))
     yield at_most("j", f"CPU of a job at {rate}, of the first design's", *steady, "cpu", 1.0, 0.7)
+    yield from _lasting(judge)
+
+
+def _lasting(judge: _Judge) -> Iterator[Verdict]:
+    """Row l's, where it was measured: the last quarter beside the second, and the slowest interval beside the usual one."""
+    quarters = [line for what in QUARTERS if (line := judge.line("l", what))]
+    second, last = judge.line("l", SECOND), judge.line("l", LAST)
+    if second is None or last is None:
+        return
+    for service in SERVICES:
+        yield judge.at_most("l", f"memory of {service}, of the second quarter's", last, second, HELD + service, 1.1, 1.03)
+    for what, of, must, stretch in (
+        ("jobs that are kept", "jobs: live rows", 1.1, 1.03),
+        ("dead rows", "dead rows", 1.25, 1.1),
+        ("size of all tables", "MiB of tables", 1.1, 1.03),
+        ("WAL of a job", "WAL KiB", 1.1, 1.03),
+        ("CPU of a job", "cpu", 1.1, 1.03),
+        ("p99 to start", "p99", 1.5, 1.2),
+    ):
+        yield judge.at_most("l", f"{what}, of the second quarter's", last, second, of, must, stretch)
+    every = Line("l", "every interval", OURS, "jobs/s", [sample for line in quarters for sample in line.samples])
+    slowest = Line("l", "slowest", OURS, "jobs/s", [max(every.samples, key=lambda sample: sample.latency.get("p99", 0.0))])
+    yield judge.at_most("l", "p99 to start in the slowest interval, of the median one's", slowest, every, "p99", 3, 1.5)

@@ -1,0 +1,27 @@
+"""A jobs service that keeps finished jobs for seconds: `python -m bench.forgetful serve`, with the settings of any jobs service.
+
+JOBS_RETENTION_SECONDS is a day at least, as what is deleted sooner is missed by look-ups and keys. A run of an hour that is to see
+jobs deleted has BENCH_RETENTION_SECONDS instead, and BENCH_FORGET_SECONDS for how often they are looked for. All else is the
+product's own, started by its own composition root: the statements, the batches, and the pauses between them.
+"""
+
+import os
+from typing import Any
+
+import jobs.__main__ as product
+from jobs import forgetting
+
+
+def keeping(retention_seconds: float) -> Any:
+    """In place of Forgetting: the product's own, whatever the settings say of retention."""
+    return lambda *arguments, **settings: forgetting.Forgetting(*arguments, **{**settings, "retention_seconds": retention_seconds})
+
+
+if __name__ == "__main__":
+    for module, name, double in (
+        (forgetting, "FORGET_SECONDS", float(os.environ["BENCH_FORGET_SECONDS"])),
+        (product, "Forgetting", keeping(float(os.environ["BENCH_RETENTION_SECONDS"]))),
+    ):
+        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+        setattr(module, name, double)
+    product.cli()
