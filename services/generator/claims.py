@@ -49,7 +49,8 @@ class Claims:
         """Claims until the drain. A claim under way is finished even then, so that nothing is granted unheard."""
         await self._leash.held()
         while not self._leash.draining:
-            if self._worker.free <= 0:
+            # On a loose leash nothing may be sent: what was granted would come back at once, and have cost the account's budget.
+            if self._worker.free <= 0 or not self._leash.tight():
                 await self._wait(self._leash.timing.silence_seconds)
                 for bell in self._bells.stale(self._leash.timing.silence_seconds):
                     await bell.give_back()  # another generator may have a slot
@@ -63,13 +64,14 @@ class Claims:
     async def _claim_named(self, bells: Sequence[Bell]) -> None:
         """Claims the jobs of these messages together. What is not granted is due again, so they are done with."""
         job_ids = list(dict.fromkeys(job_id for bell in bells for job_id in bell.ready.job_ids))
-        intent_ids, asked_at = _intents(len(job_ids)), time.monotonic()  # the same in every try, as any may be the one that counted
+        intent_ids = _intents(len(job_ids))  # the same in every try, as any may be the one that counted
         log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell in bells for request_id in bell.ready.request_ids])
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
                     # No more slots than are named: jobs refuses a claim for above a thousand.
-                    grants = await self._claim(job_ids, min(max(self._worker.free, 1), len(job_ids)), intent_ids)
+                    slots, asked_at = min(max(self._worker.free, 1), len(job_ids)), time.monotonic()
+                    grants = await self._claim(job_ids, slots, intent_ids)
                     failpoint("generator.claim.granted")
                     self._worker.take(grants, asked_at)
         except grpc.aio.AioRpcError as error:

@@ -32,7 +32,7 @@ class Held:
     granted_at: float = field(default_factory=time.monotonic)
     """When it was granted, by the monotonic clock."""
     asked_at: float = field(default_factory=time.monotonic)
-    """When it was first claimed, by the monotonic clock: an intent that came with the grant is no older."""
+    """When it was claimed, by the monotonic clock: an intent that came with the grant is no older."""
     creating: bool = False
     """Whether what becomes of its create is reported by what makes it, even in a drain."""
     _told: tuple[float | None, str] = (None, "")

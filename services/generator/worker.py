@@ -59,7 +59,7 @@ class Worker:
         return 0 if self._leash.draining else self._slots - len(self._held)
 
     def take(self, grants: Iterable[pb.Grant], asked_at: float) -> None:
-        """Begins work on what was granted to a claim that was first sent at `asked_at`, by the monotonic clock.
+        """Begins work on what was granted to a claim that was sent at `asked_at`, by the monotonic clock.
 
         A repeated grant is the answer to a repeated claim, and begun once.
         """
@@ -69,7 +69,7 @@ class Worker:
                 continue
             if before is not None:
                 self._drop(before)
-            held = self._held[grant.job_id] = Held(grant, asked_at=asked_at)
+            held = self._held[grant.job_id] = Held(grant, asked_at=asked_at - max(0.0, grant.intent_age_seconds))
             jobs_granted.labels(_mode(grant)).inc()
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")

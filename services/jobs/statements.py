@@ -7,7 +7,7 @@ from jobs.states import TRANSITIONS
 from jobs.timing import Timing
 
 MAX_CLAIMS = 8
-"""Claims without progress after which a job is stopped: it kills its workers."""
+"""Claims that nothing was heard of after which a job is stopped: it kills its workers."""
 
 RING_LIMIT = 256
 """How many jobs one tick of the relay rings for."""

@@ -125,8 +125,8 @@ def _rows() -> list[Transition]:
         # --- the create
         Transition("intend", state.CLAIMED, state.SUBMITTING, fence.EPOCH, lease.KEEP, attempts=1),
         Transition("decline", state.CLAIMED, state.QUEUED, fence.EPOCH, claims=-1),
-        Transition("lost", state.SUBMITTING, state.UNKNOWN, fence.INTENT, submission="unknown"),
-        Transition("taken", state.SUBMITTING, state.UNKNOWN, fence.INTENT, submission="unknown"),
+        Transition("lost", state.SUBMITTING, state.UNKNOWN, fence.INTENT, claims=-1, submission="unknown"),
+        Transition("taken", state.SUBMITTING, state.UNKNOWN, fence.INTENT, claims=-1, submission="unknown"),
     ]
     for source in (state.SUBMITTING, state.UNKNOWN):
         rows += [

@@ -117,50 +117,71 @@ class Store:
         """Leases named jobs to the workers that named them, in one statement, and returns the granted rows of each call.
 
         What a worker was granted before and has done nothing with is granted again as it was: the answer may have been lost. With
-        an intent it is granted again to the same intent alone.
+        an intent it is granted again to the same intent alone. Of two calls that name a job the later one counts: it may be the
+        repeat of one that nobody waits for any more. A call whose intents were used before is granted no other jobs by them.
         """
         asked: dict[UUID, int] = {}
         intents: dict[UUID, UUID | None] = {}
         for number, call in enumerate(calls):
             for job_id, intent_id in zip(call.job_ids, call.intent_ids or [None] * len(call.job_ids), strict=True):
-                if job_id not in asked:
-                    asked[job_id], intents[job_id] = number, intent_id
-        ids = list(asked)
-        of = [calls[asked[job_id]] for job_id in ids]
-        rows = await self._database.fetch(
-            self._sql.claim_named,
-            list(range(len(ids))),
-            [call.worker for call in of],
-            ids,
-            [call.slots for call in of],
-            [call.no_creates for call in of],
-            list(intents.values()),
-        )
-        metrics.count_transitions(rows)
+                asked[job_id], intents[job_id] = number, intent_id
+        of = [calls[number] for number in asked.values()]
+        try:
+            rows = await self._claimed(
+                self._sql.claim_named,
+                list(range(len(asked))),
+                [call.worker for call in of],
+                list(asked),
+                [call.slots for call in of],
+                [call.no_creates for call in of],
+                list(intents.values()),
+            )
+        except asyncpg.UniqueViolationError as error:
+            _used_before(error, len(calls))
+            if len(calls) > 1:
+                return [granted for call in calls for granted in await self.claim([call])]
+            rows = []
         granted: list[list[asyncpg.Record]] = [[] for _ in calls]
         for row in rows:
-            if row["result"] == "ok":
-                granted[asked[row["job_id"]]].append(row)
-        metrics.claim_batch.observe(sum(map(len, granted)))
-        left = set(ids) - {row["job_id"] for rows in granted for row in rows}
-        if left:
-            again = await self._database.fetch(
-                self._sql.claimed_before,
-                [calls[asked[job_id]].worker for job_id in left],
-                list(left),
-                [intents[job_id] for job_id in left],
-            )
-            for row in again:
+            granted[asked[row["job_id"]]].append(row)
+        if left := [job_id for job_id in asked if job_id not in {row["job_id"] for row in rows}]:
+            workers = [calls[asked[job_id]].worker for job_id in left]
+            for row in await self._claimed_before(workers, left, [intents[job_id] for job_id in left]):
                 granted[asked[row["job_id"]]].append(row)
         return granted
 
     async def claim_due(self, worker: UUID, slots: int, no_creates: bool, intent_ids: Sequence[UUID] = ()) -> list[asyncpg.Record]:
-        """Leases whatever is due, every tenant's first before any tenant's second; creates with one of `slots` intents, or none."""
-        rows = await self._database.fetch(self._sql.claim_due, worker, slots, no_creates, list(intent_ids))
+        """Leases whatever is due, every tenant's first before any tenant's second; creates with one of `slots` intents, or none.
+
+        Where the intents were used before, this is the repeat of a claim whose answer was lost, and granted the same creates.
+        """
+        try:
+            granted = await self._claimed(self._sql.claim_due, worker, slots, no_creates, list(intent_ids))
+        except asyncpg.UniqueViolationError as error:
+            _used_before(error, 1)
+            granted = []
+        return granted or await self._begun_by(worker, intent_ids)
+
+    async def _claimed(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        rows = await self._database.fetch(statement, *arguments)
         metrics.count_transitions(rows)
         granted = [row for row in rows if row["result"] == "ok"]
         metrics.claim_batch.observe(len(granted))
         return granted
+
+    async def _begun_by(self, worker: UUID, intent_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+        """What this worker was granted with these intents and has done nothing with."""
+        if not intent_ids:
+            return []
+        sql = "SELECT job_id, intent_id FROM unnest((SELECT $1::uuid[])) AS i (intent_id) JOIN submissions USING (intent_id)"
+        used = await self._database.fetch(sql, list(intent_ids))  # unnest and SELECT: as in statements.py
+        ids, intents = [row["job_id"] for row in used], [row["intent_id"] for row in used]
+        return await self._claimed_before([worker] * len(ids), ids, intents) if ids else []
+
+    async def _claimed_before(
+        self, workers: list[UUID], job_ids: list[UUID], intent_ids: Sequence[UUID | None]
+    ) -> list[asyncpg.Record]:
+        return await self._database.fetch(self._sql.claimed_before, workers, job_ids, list(intent_ids))
 
     async def sweep(self) -> dict[str, list[asyncpg.Record]]:
         """Ends what time has ended: leases, deadlines, and look-ups that can find nothing any more. Returns the jobs of each."""
@@ -216,6 +237,13 @@ class Store:
         columns = [list(column) for column in zip(*workers, strict=True)]
         rows = await self._database.fetch(self._sql.workers, *columns, self._timing.lease, self._timing.heartbeat)
         return {row["id"]: row["reads"] for row in rows}
+
+
+def _used_before(error: asyncpg.UniqueViolationError, calls: int) -> None:
+    """Notes that a claim brought an intent that was used before; raises `error` where it is of anything else."""
+    if error.constraint_name != "submissions_pkey":
+        raise error
+    log.warning("store.claim_repeated", calls=calls)
 
 
 STALE: Any = {"result": "stale", "state": None, "prediction_id": None}

@@ -87,13 +87,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         if not 1 <= request.slots <= MAX_BATCH:
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
         slots = min(request.slots, MAX_GRANTS)
-        if request.intent_ids and len(request.intent_ids) != (len(request.job_ids) or request.slots):
-            raise invalid_argument([FieldViolation("intent_ids", "must be none, or one for each of job_ids or else of slots")])
-        intents = tuple(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids[:MAX_BATCH])
+        intents = tuple(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids)
+        if intents and not len(set(intents)) == len(intents) == (len(request.job_ids) or request.slots):
+            violation = FieldViolation("intent_ids", "must be none, or a different one for each of job_ids or else of slots")
+            raise invalid_argument([violation])
         if request.job_ids:
             named = tuple(parse_uuid(job_id, "job_ids") for job_id in request.job_ids[:MAX_BATCH])
             failpoint("jobs.claim.received")
-            rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates, intents))
+            rows = await self._claims.submit(ClaimCall(worker, named, slots, request.no_creates, intents[:MAX_BATCH]))
             failpoint("jobs.claim.committed")
             if len(rows) < len(named):
                 self._relay.wake()  # the others are due again

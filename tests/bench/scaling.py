@@ -139,7 +139,8 @@ async def _before_a_queue(run: Run, waiting: int) -> None:
         claims = JobsClient(WorkerServiceStub(connection), ours.stack.worker_token, str(uuid.uuid4()))
 
         async def claim() -> None:
-            granted = await claims.claim([], CLAIM, no_creates=False, timeout=30)
+            intents = [str(uuid.uuid4()) for _ in range(CLAIM)]
+            granted = await claims.claim([], CLAIM, intents, no_creates=False, timeout=30)
             assert len(granted) >= CLAIM - 1  # the relay may be looking at the first one
 
         async def ask(request: Request) -> None:

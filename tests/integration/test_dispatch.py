@@ -284,6 +284,50 @@ async def test_a_claim_with_intents_records_them_and_only_its_own_repeat_is_gran
     assert await driver.claim(job_id, intent_id=intent_id) is None
 
 
+async def test_of_two_claims_of_one_job_in_a_moment_the_later_is_granted_it(driver):
+    job_id, intent = await driver.add(), (uuid4(),)
+    dead, live = (ClaimCall(driver.worker, (job_id,), 1, False, intent) for _ in range(2))
+    nothing, [granted] = await driver.store.claim([dead, live])
+    assert (nothing, granted["job_id"]) == ([], job_id)
+
+
+async def test_an_intent_that_was_used_before_gets_no_other_job_and_spoils_no_other_claim(driver):
+    used, intent = await driver.add(), uuid4()
+    await driver.claim(used, intent_id=intent)
+    await driver.apply(used, "not_sent", intent_id=intent)
+    other, beside = await driver.add(), await driver.add()
+    wrong = ClaimCall(driver.worker, (other,), 1, False, (intent,))
+    right = ClaimCall(uuid4(), (beside,), 1, False, (uuid4(),))
+    nothing, [granted] = await driver.store.claim([wrong, right])
+    assert (nothing, granted["job_id"]) == ([], beside)
+    assert (await driver.row(other))["state"] == "queued"
+
+
+async def test_a_claim_of_what_is_due_that_is_repeated_is_granted_what_it_was_granted_before(driver):
+    for _ in range(3):
+        await driver.add()
+    intents = [uuid4() for _ in range(4)]
+    first = await driver.store.claim_due(driver.worker, 4, False, intents)
+    later = await driver.add()
+    again = await driver.store.claim_due(driver.worker, 4, False, intents)
+    assert len(again) == 3
+    grants = [{(row["job_id"], row["epoch"], row["intent_id"]) for row in rows} for rows in (first, again)]
+    assert grants[0] == grants[1]
+    assert all(row["intent_age"] > 0 for row in again)
+    assert not any(row["intent_age"] for row in first)
+    assert (await driver.row(later))["state"] == "queued"
+    assert len(await driver.store.claim_due(uuid4(), 4, False, [uuid4() for _ in range(4)])) == 1
+
+
+async def test_two_tries_at_once_of_one_claim_of_what_is_due_are_granted_the_same(driver):
+    for _ in range(20):
+        await driver.add()
+    intents = [uuid4() for _ in range(20)]
+    tries = await asyncio.gather(*[driver.store.claim_due(driver.worker, 20, False, intents) for _ in range(3)])
+    assert {frozenset(row["intent_id"] for row in rows) for rows in tries} == {frozenset(intents)}
+    assert len({row["job_id"] for rows in tries for row in rows}) == 20
+
+
 async def test_whatever_is_due_is_granted_with_an_intent_each(driver):
     made = [await driver.add() for _ in range(3)]
     attached = await driver.reach(State.SUBMITTED)

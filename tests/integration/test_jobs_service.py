@@ -361,6 +361,12 @@ async def test_malformed_reports_are_refused_by_field(service):
         ("Claim", worker_pb2.ClaimRequest(worker_id="x", slots=1)),
         ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=0)),
         ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=1, job_ids=["x"])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=1, intent_ids=["x"])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=2, intent_ids=[worker])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=2, intent_ids=[worker, worker])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=1, job_ids=[worker], intent_ids=[worker, worker])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=2, intent_ids=[worker, worker.upper()])),
+        ("Claim", worker_pb2.ClaimRequest(worker_id=worker, slots=2, job_ids=[worker], intent_ids=[worker, str(uuid4())])),
         ("RecordIntent", worker_pb2.RecordIntentRequest(worker_id=worker)),
         (
             "RecordIntent",
@@ -381,6 +387,22 @@ async def test_malformed_reports_are_refused_by_field(service):
     )
     answer = await service.worker.RecordIntent(stale, timeout=5, metadata=authorized)
     assert answer.results[0].result == worker_pb2.RESULT_STALE
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_create_is_granted_with_all_that_its_post_needs(service, named):
+    job, other = await service.create(), str(uuid4())
+    intents = [str(uuid4()) for _ in range(2 if named else 200)]
+    claim = worker_pb2.ClaimRequest(
+        worker_id=str(uuid4()), slots=len(intents), job_ids=[other, job.id] if named else [], intent_ids=intents
+    )
+    metadata = [("authorization", f"Bearer {TOKEN}")]
+    for _ in range(2):  # its answer was lost once
+        [grant] = (await service.worker.Claim(claim, timeout=5, metadata=metadata)).grants
+        assert (grant.job_id, grant.mode, grant.intent_id) == (job.id, worker_pb2.MODE_CREATE, intents[1 if named else 0])
+        assert 0 < grant.cancel_after_seconds <= 600
+        [secret] = await service.driver.database.fetch("SELECT signing_secret FROM tenants t JOIN jobs j ON j.tenant_id = t.id")
+        assert grant.webhook_token == access.sign_webhook(bytes(secret["signing_secret"]), grant.intent_id)
 
 
 async def test_health_needs_no_key_and_work_is_handed_out_without_rabbitmq(service):

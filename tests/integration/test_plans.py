@@ -1,5 +1,7 @@
 """How PostgreSQL plans what is asked of it again and again: in a quiet hour planning would cost more than all else."""
 
+from uuid import uuid4
+
 import asyncpg
 import pytest_asyncio
 
@@ -34,7 +36,7 @@ async def test_no_statement_of_the_store_is_planned_anew_with_each_call(driver: 
         await driver.store.note_workers([(driver.worker, 10, 10, False, 0, False)])
         await driver.store.get([(driver.tenant, job_id)])
         await driver.store.known_keys([(driver.tenant, "a key")])
-        await driver.store.claim_due(driver.worker, 1, False)
+        await driver.store.claim_due(driver.worker, 1, False, [uuid4()])
         await driver.store.sweep()
         assert (await driver.apply(job_id, "complete"))["result"] == "ok"
     statements = await prepared(driver.database)

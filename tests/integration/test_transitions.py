@@ -259,6 +259,33 @@ async def test_a_failed_prediction_is_retried_with_growing_rests_until_its_attem
     assert [one["state"] for one in await driver.submissions(job_id)] == ["failed"] * 4
 
 
+async def test_a_job_that_kills_its_workers_before_they_send_anything_is_stopped(driver):
+    job_id = await driver.add()
+    for turn in range(8):
+        assert (await driver.row(job_id))["claims"] == turn
+        await driver.set(job_id, "not_before = now()")
+        assert (await driver.claim(job_id, intent_id=uuid4()))["verb"] == "begin"
+        await driver.set(job_id, "lease_until = now() - interval '1 s'")
+        await driver.store.sweep()
+        assert (await driver.claim(job_id))["verb"] == "reconcile"
+        await driver.set(job_id, "settle_at = now() - interval '1 h', first_empty_at = now() - interval '1 h'")
+        assert (await driver.apply(job_id, "empty"))["result"] == "ok"
+    row = await driver.row(job_id)
+    assert (row["state"], row["error_code"], row["attempt"]) == ("failed", "crash_loop", 0)
+
+
+async def test_a_job_whose_answers_are_lost_again_and_again_is_no_crash_loop(driver):
+    job_id = await driver.add()
+    for _ in range(9):
+        await driver.set(job_id, "not_before = now()")
+        assert await driver.claim(job_id, intent_id=uuid4())
+        await driver.apply(job_id, "lost")
+        assert (await driver.claim(job_id))["verb"] == "reconcile"
+        await driver.set(job_id, "settle_at = now() - interval '1 h', first_empty_at = now() - interval '1 h'")
+        assert (await driver.apply(job_id, "empty"))["result"] == "ok"
+    assert (await driver.row(job_id))["state"] == "queued"
+
+
 async def test_a_job_that_kills_its_workers_is_stopped(driver):
     job_id = await driver.add()
     for _ in range(8):

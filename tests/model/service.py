@@ -173,7 +173,7 @@ class Service:
             return (State.FAILED if job.end_asked == "deadline_exceeded" else State.CANCELED).value
         if wish == State.QUEUED and job.attempts + row.attempts >= self.rules.max_attempts:
             return State.FAILED.value
-        if wish == State.QUEUED and row.verb == "expire" and facts.crash_loop:
+        if wish == State.QUEUED and row.verb in ("expire", "ruled_out") and facts.crash_loop:
             return State.FAILED.value
         return wish
 

@@ -110,7 +110,7 @@ DASHBOARD = Dashboard(
                 ),
                 Panel(
                     "Outcomes unknown",
-                    "Creates whose answer was lost, and what they were found to be. Good: none, and every lost one "
+                    "Creates whose outcome nobody told, and what they were found to be. Good: none, and every lost one "
                     "found or ruled out.",
                     "ops",
                     [

@@ -6,7 +6,8 @@ SELECT j.id AS job_id, CASE j.state WHEN 'claimed' THEN 'claim' ELSE 'begin' END
     CASE j.state WHEN 'submitting' THEN (SELECT t.signing_secret FROM tenants t WHERE t.id = j.tenant_id) END AS signing_secret,
     j.cancel_requested_at IS NOT NULL AS cancel_requested,
     extract(epoch FROM j.deadline_at - now())::float8 AS deadline_in,
-    NULL::float8 AS intent_age, NULL::float8 AS settle_in, NULL::bigint AS lookup_begun_at
+    extract(epoch FROM now() - (SELECT s.created_at FROM submissions s WHERE s.intent_id = j.intent_id))::float8 AS intent_age,
+    NULL::float8 AS settle_in, NULL::bigint AS lookup_begun_at
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS a (worker, job_id, intent_id)
 JOIN jobs j ON j.id = a.job_id AND j.lease_worker = a.worker
     AND (j.state = 'claimed' OR j.state = 'submitting' AND j.intent_id = a.intent_id)

@@ -109,12 +109,24 @@ def to_be_canceled(on: Bench, job: Held) -> None:
     job.cancel.set()
 
 
+def lost(on: Bench, job: Held) -> None:
+    job.settled = True
+
+
+def past_its_deadline(on: Bench, job: Held) -> None:
+    job.grant.cancel_after_seconds = -0.1
+
+
 def without_a_bucket(on: Bench, job: Held) -> None:
     on.bucket.usable.clear()
 
 
 @pytest.mark.parametrize(
-    ("now", "rest"), [(too_late, 0), (on_a_loose_leash, 0), (draining, 0), (to_be_canceled, 0), (without_a_bucket, 5)]
+    ("now", "rest"),
+    [
+        *[(now, 0) for now in (too_late, on_a_loose_leash, draining, to_be_canceled, lost, past_its_deadline)],
+        (without_a_bucket, 5),
+    ],
 )
 async def test_an_intent_that_must_not_be_used_any_more_is_given_back_unpaid(on: Bench, now: Any, rest: float) -> None:
     job = begun()

@@ -104,7 +104,9 @@ class _RefusalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefusalKi
     REFUSAL_KIND_RATE_LIMITED: _RefusalKind.ValueType  # 2
     """429: back to its place, at no cost; the lane slows down."""
     REFUSAL_KIND_NOT_SENT: _RefusalKind.ValueType  # 3
-    """The request never left (DNS, connect, pool, send-by passed): back to its place, at no cost, a little later."""
+    """The request never left, or was never sent (DNS, connect, pool, send-by passed, a drain, a cancellation, no bucket, no heartbeat):
+    back to its place, at no cost, a little later.
+    """
     REFUSAL_KIND_ACCOUNT: _RefusalKind.ValueType  # 4
     """The account may not create now (401, 402): the lane pauses, its jobs keep their place."""
 
@@ -118,7 +120,9 @@ REFUSAL_KIND_REJECTED: RefusalKind.ValueType  # 1
 REFUSAL_KIND_RATE_LIMITED: RefusalKind.ValueType  # 2
 """429: back to its place, at no cost; the lane slows down."""
 REFUSAL_KIND_NOT_SENT: RefusalKind.ValueType  # 3
-"""The request never left (DNS, connect, pool, send-by passed): back to its place, at no cost, a little later."""
+"""The request never left, or was never sent (DNS, connect, pool, send-by passed, a drain, a cancellation, no bucket, no heartbeat):
+back to its place, at no cost, a little later.
+"""
 REFUSAL_KIND_ACCOUNT: RefusalKind.ValueType  # 4
 """The account may not create now (401, 402): the lane pauses, its jobs keep their place."""
 Global___RefusalKind: _TypeAlias = RefusalKind  # noqa: Y015
@@ -206,7 +210,7 @@ class ClaimRequest(_message.Message):
 
     @_builtins.property
     def intent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The intents to record where creates are granted, UUIDs of this claim's own: one for each of `job_ids` in their order, or `slots`
+        """The intents to record where creates are granted, UUIDs of this claim's own, all different: one for each of `job_ids` in their order, or `slots`
         of them where none is named. A repeat of the claim repeats them. Without any, each create needs a RecordIntent.
         """
 
@@ -288,7 +292,9 @@ class Grant(_message.Message):
     prediction_id: _builtins.str
     """Replicate's id of the prediction to follow (attach)."""
     intent_age_seconds: _builtins.float
-    """Seconds since that prediction's intent was committed (attach, reconcile)."""
+    """Seconds since the intent was committed (attach, reconcile); 0 where this very claim recorded it, more where its answer was lost
+    and this is a repeat (create).
+    """
     intent_id: _builtins.str
     """The intent whose create is to be looked up (reconcile), or that this claim recorded (create); empty for a create without."""
     settle_in_seconds: _builtins.float
@@ -1329,7 +1335,7 @@ class Released(_message.Message):
     delay_seconds: _builtins.float
     """How long it should rest first; 0 makes it due at once."""
     reason: _builtins.str
-    """Why, for its event: `drain`, `storage_down`."""
+    """Why, for its event: `drain`."""
     def __init__(
         self,
         *,

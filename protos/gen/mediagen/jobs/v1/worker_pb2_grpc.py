@@ -110,8 +110,8 @@ class WorkerServiceServicer:
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
-        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
-        same intents are granted again, as nothing can have been sent by them; with others they are not.
+        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
+        same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,8 +176,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
-        and due, for another worker to follow at no cost.
+        """Release gives a job back unharmed, in a drain: claimed → queued; submitted and unknown stay, unleased and due, for another worker
+        to follow at no cost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,8 +43,8 @@ class WorkerServiceStub:
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
     may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
-    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
-    same intents are granted again, as nothing can have been sent by them; with others they are not.
+    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
+    same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -67,8 +67,8 @@ class WorkerServiceStub:
     Fail: _grpc.UnaryUnaryMultiCallable[_worker_pb2.FailRequest, _worker_pb2.FailResponse]
     """Fail records that the prediction, or the storing of its outputs, came to nothing: submitted → queued, failed or canceled."""
     Release: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ReleaseRequest, _worker_pb2.ReleaseResponse]
-    """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
-    and due, for another worker to follow at no cost.
+    """Release gives a job back unharmed, in a drain: claimed → queued; submitted and unknown stay, unleased and due, for another worker
+    to follow at no cost.
     """
     WatchPredictions: _grpc.UnaryStreamMultiCallable[_worker_pb2.WatchPredictionsRequest, _worker_pb2.WatchPredictionsResponse]
     """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
@@ -90,8 +90,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
     creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
     may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
-    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
-    same intents are granted again, as nothing can have been sent by them; with others they are not.
+    With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
+    same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -114,8 +114,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Fail: _aio.UnaryUnaryMultiCallable[_worker_pb2.FailRequest, _worker_pb2.FailResponse]  # type: ignore[assignment]
     """Fail records that the prediction, or the storing of its outputs, came to nothing: submitted → queued, failed or canceled."""
     Release: _aio.UnaryUnaryMultiCallable[_worker_pb2.ReleaseRequest, _worker_pb2.ReleaseResponse]  # type: ignore[assignment]
-    """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
-    and due, for another worker to follow at no cost.
+    """Release gives a job back unharmed, in a drain: claimed → queued; submitted and unknown stay, unleased and due, for another worker
+    to follow at no cost.
     """
     WatchPredictions: _aio.UnaryStreamMultiCallable[_worker_pb2.WatchPredictionsRequest, _worker_pb2.WatchPredictionsResponse]  # type: ignore[assignment]
     """WatchPredictions streams what webhooks say of the predictions that the worker follows, within a fraction of a second. It is never
@@ -140,8 +140,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Claim leases jobs to the worker: of those named, or of whatever is due where none is named. It grants at most `slots`, and
         creates only within the account's budget; named jobs that it did not grant become due at once, so the message that named them
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
-        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same jobs named again with the
-        same intents are granted again, as nothing can have been sent by them; with others they are not.
+        With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
+        same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
         """
 
     @_abc_1.abstractmethod
@@ -218,8 +218,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.ReleaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.ReleaseResponse, _abc.Awaitable[_worker_pb2.ReleaseResponse]]:
-        """Release gives a job back unharmed, in a drain or while the bucket is down: claimed → queued; submitted and unknown stay, unleased
-        and due, for another worker to follow at no cost.
+        """Release gives a job back unharmed, in a drain: claimed → queued; submitted and unknown stay, unleased and due, for another worker
+        to follow at no cost.
         """
 
     @_abc_1.abstractmethod
