@@ -16,6 +16,10 @@ from part import Part, PartFailed
 
 USER = "mediagen"
 VHOST = "mediagen"
+WAL_BYTES = 64_000_000
+"""Of RabbitMQ's write-ahead log: what is written to a quorum queue stays in memory until a file of the log is full, 512 MiB by default
+(https://www.rabbitmq.com/docs/quorum-queues#resource-use)."""
+
 DEFINITIONS = Path(__file__).resolve().parents[1] / "rabbitmq" / "definitions.json"
 
 
@@ -82,7 +86,8 @@ class RabbitMQ(Part):
         (self.home / "enabled_plugins").write_text("[].\n")
         definitions = self._write_definitions(VHOST)
         (self.home / "rabbitmq.conf").write_text(
-            f"load_definitions = {definitions}\nlog.console = true\nlog.console.level = info\nlog.file = false\n"
+            f"load_definitions = {definitions}\nraft.wal_max_size_bytes = {WAL_BYTES}\n"
+            "log.console = true\nlog.console.level = info\nlog.file = false\n"
         )
 
     def add_vhost(self, name: str) -> None:
