@@ -144,9 +144,9 @@ class Store:
         granted: list[list[asyncpg.Record]] = [[] for _ in calls]
         for row in rows:
             granted[asked[row["job_id"]]].append(row)
-        if left := [job_id for job_id in asked if job_id not in {row["job_id"] for row in rows}]:
+        if left := asked.keys() - {row["job_id"] for row in rows}:
             workers = [calls[asked[job_id]].worker for job_id in left]
-            for row in await self._claimed_before(workers, left, [intents[job_id] for job_id in left]):
+            for row in await self._claimed_before(workers, list(left), [intents[job_id] for job_id in left]):
                 granted[asked[row["job_id"]]].append(row)
         return granted
 
