@@ -17,7 +17,7 @@ from part import Part, PartFailed
 USER = "mediagen"
 VHOST = "mediagen"
 WAL_BYTES = 64_000_000
-"""Of RabbitMQ's write-ahead log: what is written to a quorum queue stays in memory until a file of the log is full, 512 MiB by default
+"""Of RabbitMQ's write-ahead log: what is written to a quorum queue stays in memory until a file of it is full, by default 512 MiB
 (https://www.rabbitmq.com/docs/quorum-queues#resource-use)."""
 
 DEFINITIONS = Path(__file__).resolve().parents[1] / "rabbitmq" / "definitions.json"
