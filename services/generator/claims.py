@@ -70,7 +70,7 @@ class Claims:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
                     # No more slots than are named: jobs refuses a claim for above a thousand.
-                    slots, asked_at = min(max(self._worker.free, 1), len(job_ids)), time.monotonic()
+                    slots, asked_at = self._slots(len(job_ids)), time.monotonic()
                     grants = await self._claim(job_ids, slots, intent_ids)
                     failpoint("generator.claim.granted")
                     self._worker.take(grants, asked_at)
@@ -86,7 +86,7 @@ class Claims:
 
     async def _claim_due(self) -> None:
         """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""
-        slots, asked_at = min(max(self._worker.free, 1), JOBS_AT_ONCE), time.monotonic()
+        slots, asked_at = self._slots(JOBS_AT_ONCE), time.monotonic()
         try:
             grants = await self._claim([], slots, _intents(slots))
         except grpc.aio.AioRpcError as error:
@@ -95,6 +95,10 @@ class Claims:
         else:
             self._more_due = len(grants) >= slots
             self._worker.take(grants, asked_at)
+
+    def _slots(self, most: int) -> int:
+        """How many jobs to ask for. One at least, also where the drain has begun: it is given back."""
+        return min(max(self._worker.free, 1), most)
 
     async def _claim(self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str]) -> Sequence[Grant]:
         no_creates = not self._bucket.usable.is_set()

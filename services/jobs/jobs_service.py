@@ -12,10 +12,10 @@ import uuid_utils.compat as uuid_utils
 from chassis import tracing
 from chassis.batching import Batcher
 from chassis.channel import REQUEST_ID
-from chassis.errors import AppError, FieldViolation, internal, invalid_argument, to_status, unavailable
+from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
 from chassis.rpc import caller
-from jobs import access, specs
+from jobs import access, batches, specs
 from jobs.acceptance import Acceptance, Accepted
 from jobs.database import Database
 from jobs.inbox import Inbox, Note
@@ -32,7 +32,6 @@ from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 
 log = structlog.get_logger()
 
-MAX_BATCH = 256
 FINISHED = {jobs_pb2.JOB_STATUS_COMPLETED, jobs_pb2.JOB_STATUS_FAILED, jobs_pb2.JOB_STATUS_CANCELED}
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -77,14 +76,14 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Context) -> jobs_pb2.CreateJobResponse:
         """Accepts one job."""
         metadata = dict(context.invocation_metadata() or ())
-        return await self._create(tenant(), request, _text(metadata, REQUEST_ID))
+        return await self._create(tenant(), request, batches.text(metadata, REQUEST_ID))
 
     async def BatchCreateJobs(self, request: jobs_pb2.BatchCreateJobsRequest, context: Context) -> jobs_pb2.BatchCreateJobsResponse:
         """Accepts several jobs. Metadata `x-request-ids` and `traceparents` hold one value a request, comma separated."""
-        _check_batch("requests", len(request.requests))
+        batches.check_size("requests", len(request.requests))
         metadata = dict(context.invocation_metadata() or ())
-        request_ids = _request_ids(metadata, len(request.requests))
-        traceparents = _each(_text(metadata, "traceparents"), len(request.requests)) or [""] * MAX_BATCH
+        request_ids = batches.request_ids(metadata, len(request.requests))
+        traceparents = batches.each(batches.text(metadata, "traceparents"), len(request.requests)) or [""] * batches.MAX_BATCH
         owner = tenant()
         outcomes = await asyncio.gather(
             *[
@@ -98,15 +97,14 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
             if isinstance(outcome, jobs_pb2.CreateJobResponse):
                 results.append(jobs_pb2.CreateJobResult(created=outcome))
             else:
-                results.append(jobs_pb2.CreateJobResult(error=_error(outcome, "BatchCreateJobs")))
+                results.append(jobs_pb2.CreateJobResult(error=batches.error(outcome, "BatchCreateJobs")))
         return jobs_pb2.BatchCreateJobsResponse(results=results)
 
     async def _create_traced(
         self, owner: Tenant, request: jobs_pb2.CreateJobRequest, request_id: str, traceparent: str
     ) -> jobs_pb2.CreateJobResponse:
         """One of a batch, in a task of its own: it is another request than the batch, and of another trace."""
-        if request_id:
-            structlog.contextvars.bind_contextvars(request_id=request_id)
+        batches.bind(request_id)
         tracing.receive(traceparent)
         return await self._create(owner, request, request_id)
 
@@ -146,7 +144,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 
     async def BatchGetJobs(self, request: jobs_pb2.BatchGetJobsRequest, context: Context) -> jobs_pb2.BatchGetJobsResponse:
         """Reads several jobs; those that the tenant does not have are absent."""
-        _check_batch("job_ids", len(request.job_ids))
+        batches.check_size("job_ids", len(request.job_ids))
         owner = tenant()
         ids = {specs.parse_id(job_id, "job_ids") for job_id in request.job_ids}
         found = await self._reads.submit_all((owner, job_id) for job_id in ids)
@@ -214,19 +212,18 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         self, request: jobs_pb2.BatchNoteWebhooksRequest, context: Context
     ) -> jobs_pb2.BatchNoteWebhooksResponse:
         """Stores what several webhooks said. Metadata `x-request-ids` is as in BatchCreateJobs."""
-        _check_batch("notes", len(request.notes))
-        request_ids = _request_ids(dict(context.invocation_metadata() or ()), len(request.notes))
+        batches.check_size("notes", len(request.notes))
+        request_ids = batches.request_ids(dict(context.invocation_metadata() or ()), len(request.notes))
         outcomes = await asyncio.gather(
             *[self._note_named(note, request_id) for note, request_id in zip(request.notes, request_ids, strict=False)],
             return_exceptions=True,
         )
-        errors = [b"" if outcome is None else _error(outcome, "BatchNoteWebhooks") for outcome in outcomes]
+        errors = [b"" if outcome is None else batches.error(outcome, "BatchNoteWebhooks") for outcome in outcomes]
         return jobs_pb2.BatchNoteWebhooksResponse(results=[jobs_pb2.NoteWebhookResult(error=error) for error in errors])
 
     async def _note_named(self, request: jobs_pb2.NoteWebhookRequest, request_id: str) -> None:
         """One of a batch, in a task of its own: it is another request than the batch."""
-        if request_id:
-            structlog.contextvars.bind_contextvars(request_id=request_id)
+        batches.bind(request_id)
         await self._note(request)
 
     async def _note(self, request: jobs_pb2.NoteWebhookRequest) -> None:
@@ -276,33 +273,3 @@ def _webhook_id(text: str) -> str:
     if not text or not specs.REQUEST_ID.fullmatch(text):
         raise invalid_argument([FieldViolation("webhook_id", "must be 1 to 255 visible ASCII characters")])
     return text
-
-
-def _text(metadata: dict[str, str | bytes], key: str) -> str:
-    value = metadata.get(key, "")
-    return value if isinstance(value, str) else ""
-
-
-def _error(outcome: BaseException, method: str) -> bytes:
-    """What one of a batch failed with, as its result tells it: the others may be done, and are told so."""
-    if not isinstance(outcome, Exception):
-        raise outcome
-    if not isinstance(outcome, AppError):
-        log.error("rpc.failed", method=method, exc_info=outcome)
-        outcome = internal()
-    return to_status(outcome).SerializeToString()
-
-
-def _request_ids(metadata: dict[str, str | bytes], count: int) -> list[str]:
-    """The id of each request of a batch; where they are not told one by one, the batch's own."""
-    return _each(_text(metadata, "x-request-ids"), count) or [_text(metadata, REQUEST_ID)] * count
-
-
-def _each(value: str, count: int) -> list[str] | None:
-    values = value.split(",")
-    return values if value and len(values) == count else None
-
-
-def _check_batch(field: str, size: int) -> None:
-    if not 1 <= size <= MAX_BATCH:
-        raise invalid_argument([FieldViolation(field, f"must have 1 to {MAX_BATCH} entries, not {size}")])

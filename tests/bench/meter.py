@@ -59,8 +59,7 @@ def between(before: Reading, after: Reading) -> Usage:
 def _of_tree(pid: int) -> float:
     """CPU seconds of a process and all that it started, those that have ended included: they are in their parents' clocks."""
     try:
-        root = psutil.Process(pid)
-        return sum(map(_of_process, [root, *root.children(recursive=True)]))
+        return sum(map(_of_process, _tree(pid)))
     except psutil.NoSuchProcess:
         return 0.0
 
@@ -75,8 +74,7 @@ def _of_process(process: psutil.Process) -> float:
 
 def proportional(pid: int) -> float:
     """MiB of memory that a process tree holds, where what several share is divided among them (PSS): shared buffers count once."""
-    root = psutil.Process(pid)
-    return sum(map(_share, [root, *root.children(recursive=True)])) / 2**20
+    return sum(map(_share, _tree(pid))) / 2**20
 
 
 def _share(process: psutil.Process) -> float:
@@ -88,5 +86,10 @@ def _share(process: psutil.Process) -> float:
 
 def resident(pid: int) -> float:
     """MiB of memory that a process tree holds."""
+    return float(sum(process.memory_info().rss for process in _tree(pid))) / 2**20
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """A process and all that it started; raises NoSuchProcess."""
     root = psutil.Process(pid)
-    return float(sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])) / 2**20
+    return [root, *root.children(recursive=True)]

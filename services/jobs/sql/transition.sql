@@ -44,6 +44,8 @@ facts AS MATERIALIZED (
 chosen AS MATERIALIZED (
     SELECT f.*, r.verb AS rule, r.source, r.target AS wish, r.attempts, r.claims, r.submission,
         CASE WHEN r.verb = 'created' AND NOT f.holder THEN 'drop' ELSE r.lease END AS lease,
+        -- It was claimed too often without a word: it kills its workers.
+        r.verb IN ('expire', 'ruled_out') AND r.target = 'queued' AND h.claims >= {max_claims} AS crash_loop,
         greatest(
             coalesce(f.delay, 0),
             random() * least(r.cap, r.base * power(r.factor, least(10, CASE r.verb WHEN 'retry' THEN h.attempt - 1 ELSE h.setbacks END)))
@@ -84,14 +86,14 @@ decided AS MATERIALIZED (
             WHEN c.wish IN ('queued', 'failed') AND c.rule <> 'outcome_unknown' AND h.cancel_reason = 'deadline_exceeded' THEN 'failed'
             WHEN c.wish IN ('queued', 'failed') AND c.rule <> 'outcome_unknown' AND h.cancel_reason IS NOT NULL THEN 'canceled'
             WHEN c.wish = 'queued' AND h.attempt + c.attempts >= h.max_attempts THEN 'failed'
-            WHEN c.rule IN ('expire', 'ruled_out') AND c.wish = 'queued' AND h.claims >= {max_claims} THEN 'failed'
+            WHEN c.crash_loop THEN 'failed'
             ELSE c.wish
         END AS target,
         CASE
             WHEN c.rule = 'outcome_unknown' THEN 'outcome_unknown'
             WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' OR c.rule = 'canceled' AND c.overdue
                 THEN 'deadline_exceeded'
-            WHEN c.rule IN ('expire', 'ruled_out') AND c.wish = 'queued' AND h.claims >= {max_claims} THEN 'crash_loop'
+            WHEN c.crash_loop THEN 'crash_loop'
             WHEN c.rule = 'canceled' THEN coalesce(c.code, 'provider_timeout')
             WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.code, h.error_code)
         END AS failure_code,
@@ -100,7 +102,7 @@ decided AS MATERIALIZED (
                 'It could not be found out whether the prediction was created; to spare a second payment it was not repeated.'
             WHEN c.rule = 'give_up' OR h.cancel_reason = 'deadline_exceeded' OR c.rule = 'canceled' AND c.overdue
                 THEN 'The job''s deadline passed before it was finished.'
-            WHEN c.rule IN ('expire', 'ruled_out') AND c.wish = 'queued' AND h.claims >= {max_claims} THEN
+            WHEN c.crash_loop THEN
                 'Generators died while they held this job, again and again.'
             WHEN c.rule = 'canceled' THEN coalesce(c.message, 'Replicate canceled the prediction: it reached its time limit.')
             WHEN c.rule IN ('reject', 'retry', 'fail', 'aborted', 'ruled_out') THEN coalesce(c.message, h.error_message)
