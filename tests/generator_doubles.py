@@ -54,6 +54,8 @@ class Jobs(WorkerServiceServicer):
         self.watches = 0
         self.lost: set[str] = set()
         self.cancel: set[str] = set()
+        self.timing = TIMING
+        """What the answers to heartbeats say."""
 
     def entries(self, verb: str) -> list[Any]:
         """Every entry that was reported by that verb, in order."""
@@ -72,7 +74,7 @@ class Jobs(WorkerServiceServicer):
         self.heartbeats.append(request)
         held = {job.job_id for job in request.held}
         return pb.HeartbeatResponse(
-            lost_job_ids=self.lost & held, cancel_job_ids=self.cancel & held, read_allowance=1000, timing=TIMING
+            lost_job_ids=self.lost & held, cancel_job_ids=self.cancel & held, read_allowance=1000, timing=self.timing
         )
 
     async def RecordIntent(self, request: pb.RecordIntentRequest, context: Any) -> pb.RecordIntentResponse:

@@ -1,6 +1,7 @@
 """This process as jobs knows it: a worker with slots, which says in heartbeats that it lives and what it holds."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -79,13 +80,19 @@ class Worker:
         """Sends heartbeats until the last one of the drain."""
         while not self._left:
             self.beat = began = time.monotonic()
+            no_creates = not self._bucket.usable.is_set()
             period = self._leash.timing.heartbeat_seconds or 1.0
             try:
                 await self.heartbeat(timeout=max(period, FIRST_HEARTBEAT_SECONDS if not self._leash.heard_at > 0 else 0))
             except grpc.aio.AioRpcError as error:
                 heartbeats_failed.inc()
                 log.warning("heartbeat.failed", code=error.code().name, details=error.details())
-            await asyncio.sleep(max(0.0, began + (self._leash.timing.heartbeat_seconds or 1.0) - time.monotonic()))
+            rest = max(0.0, began + (self._leash.timing.heartbeat_seconds or 1.0) - time.monotonic())
+            if no_creates:  # jobs rings for none until it hears that they are possible again
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bucket.usable.wait(), rest)
+            else:
+                await asyncio.sleep(rest)
 
     async def heartbeat(self, timeout: float, *, leaving: bool = False) -> None:
         """Sends one heartbeat and does what its answer says. Raises AioRpcError."""

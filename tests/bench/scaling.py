@@ -25,6 +25,9 @@ HELD_SECONDS = 10.0
 
 IN_PROCESS, OVER_HTTP = "predictions of 10 s, provider in its process", "predictions of 10 s, over HTTP"
 
+FILLING = 1.1
+"""Posted for as long as a prediction takes, as a share of the rate that keeps as many in flight."""
+
 WORDS = json.dumps({"prompt": f"{PROMPT}{SENT}", "model": "meta/meta-llama-3-8b-instruct"})
 """A job without a picture: the simulator would draw for longer than the generators work."""
 
@@ -49,7 +52,8 @@ async def row_d(run: Run) -> None:
         [generator] = [pid for name in ours.stack.parts if name.startswith("generator-") and (pid := ours.stack.pid(name))]
         metrics = Asking(ours.stack.port("GENERATOR_1_METRICS_PORT"))
         idle, before, began = resident(generator), run.rig.meter.read(), time.perf_counter()
-        load = Load(ours.port, [CREATE_PATH], "POST", ours.keys[:1], WORDS, 16, 2 * count / HELD_SECONDS, HELD_SECONDS, warm_up=0.0)
+        rate = FILLING * count / HELD_SECONDS
+        load = Load(ours.port, [CREATE_PATH], "POST", ours.keys[:1], WORDS, 16, rate, HELD_SECONDS, warm_up=0.0)
         posted = asyncio.create_task(_posted(load))
         in_flight, peak = 0.0, idle
         async with asyncio.timeout(HELD_SECONDS + DRAIN_SECONDS):

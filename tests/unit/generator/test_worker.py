@@ -246,6 +246,18 @@ async def test_while_the_bucket_refuses_claims_and_heartbeats_say_so(office: Off
     assert office.on.jobs.heartbeats[-1].no_creates
 
 
+async def test_jobs_hear_at_once_that_creates_are_possible(office: Office) -> None:
+    """A generator that just began knows its bucket a moment after its first heartbeat; until the next nothing is rung for it."""
+    office.on.jobs.timing = pb.Timing(silence_seconds=PATIENT, heartbeat_seconds=600, lease_seconds=600)
+    office.on.bucket.usable.clear()
+    beating = asyncio.create_task(office.worker.heartbeats())
+    await until(lambda: len(office.on.jobs.heartbeats) == 1)
+    office.on.bucket.usable.set()
+    await until(lambda: len(office.on.jobs.heartbeats) == 2)
+    assert [heartbeat.no_creates for heartbeat in office.on.jobs.heartbeats] == [True, False]
+    beating.cancel()
+
+
 async def test_without_a_recent_heartbeat_nothing_is_claimed_and_no_message_kept(office: Office) -> None:
     office.on.leash.heard_at = time.monotonic() - office.on.leash.timing.lease_seconds
     message = await office.ring("job-1")
