@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chassis.settings import HostPort
 from chassis.sockets import bind
@@ -19,6 +20,75 @@ DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than balancers keep theirs (60 s with most), as a request that is sent while
 it is closed here gets no answer."""
+
+
+HELD_BYTES = 64 * 1024
+"""What is written to a connection in one turn of the loop goes out together, up to about so much."""
+
+
+class Together(asyncio.Transport):
+    """A connection that sends at the end of a turn of the loop what was written in it.
+
+    uvicorn writes the head of an answer and its body apart. Each would be a packet of its own that wakes the client.
+    """
+
+    def __init__(self, connection: asyncio.Transport) -> None:
+        """`connection` is what sends."""
+        super().__init__()
+        self._connection = connection
+        self._held: list[bytes | bytearray | memoryview] = []
+        self._size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends it with what else is written in this turn."""
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= HELD_BYTES:  # what waits in here nobody can count who decides whether more may be written
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held, self._size = self._held, [], 0
+        if held and not self._connection.is_closing():
+            self._connection.write(b"".join(held))
+
+    def close(self) -> None:
+        """Sends what was written, and closes."""
+        self._flush()
+        self._connection.close()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._connection.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._connection.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What is known of the socket."""
+        return self._connection.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Lets the client wait with what it sends."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Takes it again."""
+        self._connection.resume_reading()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Who is told of what comes from now on."""
+        self._connection.set_protocol(protocol)
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with an answer in as few packets as it takes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(Together(transport))
 
 
 class Server(uvicorn.Server):
@@ -56,7 +126,7 @@ async def serving(
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from chassis.http import serving
+from chassis.http import HELD_BYTES, Together, serving
 from chassis.settings import HostPort
 from ports import any_free_port
 from waiting import holds
@@ -65,3 +65,54 @@ async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     answer = await reader.readuntil(b"\r\n\r\n")
     assert b"connection: close" not in answer.lower()
     return reader, writer
+
+
+class Wire(asyncio.Transport):
+    """A connection that notes its packets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packets: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.packets.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_is_one_packet():
+    wire = Wire()
+    together = Together(wire)
+    together.write(b"head ")
+    together.write(b"body")
+    assert wire.packets == []
+    await asyncio.sleep(0)
+    together.write(b"next")
+    await asyncio.sleep(0)
+    assert wire.packets == [b"head body", b"next"]
+
+
+async def test_much_is_sent_at_once_so_that_its_writer_learns_when_to_pause():
+    wire = Wire()
+    together = Together(wire)
+    together.write(b"head ")
+    together.write(b"x" * HELD_BYTES)
+    assert [len(packet) for packet in wire.packets] == [5 + HELD_BYTES]
+    await asyncio.sleep(0)
+    assert len(wire.packets) == 1
+
+
+async def test_a_connection_sends_what_was_written_before_it_closes_and_nothing_once_its_client_has_gone():
+    wire = Wire()
+    together = Together(wire)
+    together.write(b"last words")
+    together.close()
+    assert (wire.packets, wire.closed, together.is_closing()) == ([b"last words"], True, True)
+    together.write(b"to nobody")
+    await asyncio.sleep(0)
+    assert wire.packets == [b"last words"]
