@@ -10,8 +10,9 @@ Outcome = TypeVar("Outcome")
 
 
 PACE_SECONDS = 0.02
-"""From one commit to the next of what comes all the time: jobs, and webhooks. Jobs that were accepted together are told of, claimed
-and reported together as well: at a few hundred a second that lowers what each costs, and they are begun sooner than without it."""
+"""From one commit to the next of what comes all the time: jobs, what generators report of them, and webhooks. What was accepted
+together is told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs, and they are
+begun sooner than without it."""
 
 ENOUGH = 16
 """A flush of so many is worth its cost: it does not wait for more."""

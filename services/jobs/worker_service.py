@@ -13,7 +13,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from chassis import tracing
-from chassis.batching import Batcher
+from chassis.batching import PACE_SECONDS, Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
 from jobs import access, metrics, reports
@@ -75,7 +75,9 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         self._relay = relay
         self._inbox = inbox
         self._timing = timing
-        self._reports: Batcher[Report, Any] = Batcher(store.transition, lanes=2, key=lambda report: report.job_id)
+        self._reports: Batcher[Report, Any] = Batcher(
+            store.transition, lanes=2, pace=PACE_SECONDS, key=lambda report: report.job_id
+        )
         self._claims: Batcher[ClaimCall, list[asyncpg.Record]] = Batcher(store.claim, limit=32)
         self._beats: Batcher[tuple[NotedWorker, list[HeldJob]], tuple[list[asyncpg.Record], int]] = Batcher(
             self._beat, limit=32, key=lambda beat: beat[0][0]
