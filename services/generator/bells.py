@@ -34,6 +34,13 @@ class Bell:
     """The jobs that it names."""
     heard_at: float = field(default_factory=time.monotonic)
     """When it came."""
+    asked: int = 0
+    """How many of its jobs were claimed for, the first ones first."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all of them were."""
+        return self.asked == len(self.ready.job_ids)
 
     async def acknowledge(self) -> None:
         """It did its work. Where its connection is gone it comes again, which harms nothing."""
@@ -74,12 +81,26 @@ class Bells:
         finally:
             self._waiting.clear()
 
-    def take(self, jobs: int) -> list[Bell]:
-        """The oldest messages, with `jobs` jobs between them or a few more."""
-        taken: list[Bell] = []
-        while self._waiting and sum(len(bell.ready.job_ids) for bell in taken) < jobs:
-            taken.append(self._waiting.pop(0))
+    def take(self, jobs: int) -> list[tuple[Bell, Sequence[str]]]:
+        """The oldest messages with the jobs to claim of each, `jobs` in all.
+
+        A message waits on for what is left of it: jobs that are claimed without a slot for them have to be rung for again.
+        """
+        taken: list[tuple[Bell, Sequence[str]]] = []
+        while self._waiting and jobs > 0:
+            bell = self._waiting[0]
+            some = bell.ready.job_ids[bell.asked : bell.asked + jobs]
+            bell.asked += len(some)
+            jobs -= len(some)
+            taken.append((bell, some))
+            if bell.done:
+                self._waiting.pop(0)
         return taken
+
+    def let_go(self, bell: Bell) -> None:
+        """Nothing more is claimed of it."""
+        if bell in self._waiting:
+            self._waiting.remove(bell)
 
     def stale(self, seconds: float) -> Sequence[Bell]:
         """Takes those that have waited for longer than that."""

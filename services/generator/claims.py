@@ -26,7 +26,7 @@ CLAIM_SECONDS = 10.0
 """How long one claim may take."""
 
 JOBS_AT_ONCE = 100
-"""How many jobs one claim asks for; one bell's jobs more at most. The answer, with every job's input, must fit into a message."""
+"""How many jobs one claim asks for. The answer, with every job's input, must fit into a message."""
 
 HOLD_SECONDS = 30.0
 """How long a message is held while jobs cannot be reached; it goes back to the queue after that."""
@@ -54,18 +54,18 @@ class Claims:
                 await self._wait(self._leash.timing.silence_seconds)
                 for bell in self._bells.stale(self._leash.timing.silence_seconds):
                     await bell.give_back()  # another generator may have a slot
-            elif bells := self._bells.take(min(self._worker.free, JOBS_AT_ONCE)):
-                await to_its_end(self._claim_named(bells))
+            elif named := self._bells.take(min(self._worker.free, JOBS_AT_ONCE)):
+                await to_its_end(self._claim_named(named))
             elif self._more_due or time.monotonic() >= self._ask_at:
                 await to_its_end(self._claim_due())
             else:
                 await self._wait(self._ask_at - time.monotonic())
 
-    async def _claim_named(self, bells: Sequence[Bell]) -> None:
-        """Claims the jobs of these messages together. What is not granted is due again, so they are done with."""
-        job_ids = list(dict.fromkeys(job_id for bell in bells for job_id in bell.ready.job_ids))
+    async def _claim_named(self, named: Sequence[tuple[Bell, Sequence[str]]]) -> None:
+        """Claims these jobs of messages together. What is not granted is due again, so they are done with."""
+        job_ids = list(dict.fromkeys(job_id for _, some in named for job_id in some))
         intent_ids = _intents(len(job_ids))  # the same in every try, as any may be the one that counted
-        log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell in bells for request_id in bell.ready.request_ids])
+        log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell, _ in named for request_id in bell.ready.request_ids])
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
@@ -76,13 +76,15 @@ class Claims:
                     self._worker.take(grants, asked_at)
         except grpc.aio.AioRpcError as error:
             log.warning("claim.failed", code=error.code().name, details=error.details(), jobs=len(job_ids))
-            for bell in bells:
+            for bell, _ in named:
+                self._bells.let_go(bell)
                 # What is wrong once is wrong always: given back it would come again at once, and go round and round.
                 await (bell.give_back() if may_succeed_later(error) else bell.refuse())
         else:
             failpoint("generator.claim.taken")
-            for bell in bells:
-                await bell.acknowledge()
+            for bell, _ in named:
+                if bell.done:
+                    await bell.acknowledge()
 
     async def _claim_due(self) -> None:
         """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -35,6 +35,8 @@ class Held:
     """When it was claimed, by the monotonic clock: an intent that came with the grant is no older."""
     creating: bool = False
     """Whether what becomes of its create is reported by what makes it, even in a drain."""
+    on_ending: Callable[["Held"], None] = lambda _: None
+    """Called with it once only the report of its end is left to do: it takes no slot any more."""
     _told: tuple[float | None, str] = (None, "")
 
     def __post_init__(self) -> None:

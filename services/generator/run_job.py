@@ -193,6 +193,7 @@ async def store(held: Held, prediction_id: str, prediction: Prediction, tools: T
     if stored is None:
         return await fail(held, tools, prediction_id, pb.FAILURE_KIND_CANCELED, "canceled", "", prediction)
     failpoint("generator.job.stored")
+    held.on_ending(held)
     result = await tools.jobs.complete(
         pb.Completion(
             job_id=held.grant.job_id,
@@ -220,6 +221,7 @@ async def fail(
 ) -> str:
     """Reports that the prediction, or the storing of its outputs, came to nothing; jobs decides what follows."""
     failpoint("generator.job.failing")
+    held.on_ending(held)
     held.error = "" if code == "canceled" else code  # an end that was asked for is no error
     result = await tools.jobs.fail(
         pb.Failure(

@@ -46,6 +46,7 @@ class Worker:
         self._slots = slots
         self._run = run
         self._held: dict[str, Held] = {}
+        self._ending: set[Held] = set()
         self._left = False
         self.changed = asyncio.Event()
         """Set whenever a slot became free, or the drain began."""
@@ -56,8 +57,10 @@ class Worker:
 
     @property
     def free(self) -> int:
-        """Slots that could take a job now."""
-        return 0 if self._leash.draining else self._slots - len(self._held)
+        """Slots that could take a job now. A job of which only the report is left needs none, unless as many as `slots` wait so."""
+        if self._leash.draining:
+            return 0
+        return self._slots - len(self._held) + min(len(self._ending), self._slots)
 
     def take(self, grants: Iterable[pb.Grant], asked_at: float) -> None:
         """Begins work on what was granted to a claim that was sent at `asked_at`, by the monotonic clock.
@@ -70,7 +73,8 @@ class Worker:
                 continue
             if before is not None:
                 self._drop(before)
-            held = self._held[grant.job_id] = Held(grant, asked_at=asked_at - max(0.0, grant.intent_age_seconds))
+            intended_at = asked_at - max(0.0, grant.intent_age_seconds)
+            held = self._held[grant.job_id] = Held(grant, asked_at=intended_at, on_ending=self._ends)
             jobs_granted.labels(_mode(grant)).inc()
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
@@ -173,10 +177,18 @@ class Worker:
             log.exception("job.crashed")
         finally:
             jobs_ended.labels(outcome).inc()
+            self._ending.discard(held)
             if not self._leash.draining and self._held.get(grant.job_id) is held:
                 del self._held[grant.job_id]
-                slots_free.set(max(0, self.free))
-                self.changed.set()
+                self._freed()
+
+    def _ends(self, held: Held) -> None:
+        self._ending.add(held)
+        self._freed()
+
+    def _freed(self) -> None:
+        slots_free.set(max(0, self.free))
+        self.changed.set()
 
     def _drop(self, held: Held) -> None:
         """Lets go of a job whose epoch has passed. A create in flight is still recorded, by its intent, before its task ends."""

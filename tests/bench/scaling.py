@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from bench.load import Load, loaded
-from bench.measure import DRAIN_SECONDS, cost, drained, one_by_one, posting
+from bench.measure import DRAIN_SECONDS, cost, drained, one_by_one, per_job, posting
 from bench.meter import between, resident
 from bench.records import Sample
 from bench.run import Run
@@ -123,12 +123,13 @@ async def _steady(run: Run, workers: Workers) -> Sample:
         if event["event"] == "seen":
             client = event["client"]
         else:
-            counted.append((time.perf_counter(), (await ours.counters()).get("finished", 0.0)))
+            counted.append((time.perf_counter(), await ours.counters()))
             readings.append(run.rig.meter.read(generator))
     await drained(ours)
     (began, before), (ended, after) = counted
-    usage = between(*readings)
-    return Sample((after - before) / (ended - began), {}, cost(ours, usage, after - before), usage.foreign, client)
+    usage, finished = between(*readings), after["finished"] - before.get("finished", 0.0)
+    counts = per_job(before, after, "finished")
+    return Sample(finished / (ended - began), {}, cost(ours, usage, finished), usage.foreign, client, counts)
 
 
 async def _before_a_queue(run: Run, waiting: int) -> None:

@@ -124,6 +124,47 @@ async def test_without_a_free_slot_no_message_is_claimed_and_none_is_kept_for_lo
     assert office.jobs_begun() == [named("a"), named("b")]
 
 
+async def test_a_message_waits_for_slots_with_those_of_its_jobs_that_found_none(office: Office) -> None:
+    office.on.jobs.due = [grant(job_id=named(name)) for name in "abc"]
+    be_patient(office.on)
+    message = await office.ring("a", "b", "c")
+    await until(lambda: len(office.begun) == 2)
+    assert message.fate == ""
+    office.end.set()
+    await until(lambda: message.fate)
+    assert message.fate == "acked"
+    assert office.jobs_begun() == [named(name) for name in "abc"]
+    assert [list(claim.job_ids) for claim in office.on.jobs.claims] == [[named("a"), named("b")], [named("c")]]
+
+
+async def test_what_is_left_of_a_message_is_given_back_where_no_slot_becomes_free(office: Office) -> None:
+    office.on.jobs.due = [grant(job_id=named(name)) for name in "ab"]
+    message = await office.ring("a", "b", "c")
+    await until(lambda: message.fate)
+    assert message.fate == "requeued"
+    assert office.jobs_begun() == [named("a"), named("b")]
+
+
+async def test_a_message_of_which_a_claim_failed_is_given_back_with_what_is_left_of_it(office: Office) -> None:
+    office.on.jobs.failing["Claim"] = [grpc.StatusCode.INVALID_ARGUMENT]
+    message = await office.ring("a", "b", "c")
+    await until(lambda: message.fate)
+    assert message.fate == "rejected"
+    assert not office.bells
+
+
+async def test_a_job_of_which_only_the_report_is_left_takes_no_slot_but_not_without_end(office: Office) -> None:
+    for number in range(3):
+        office.take([grant(job_id=f"job-{number}-{twin}") for twin in "ab"])
+        await until(lambda: len(office.begun) == 2 * number + 2)  # noqa: B023
+        if number < 2:
+            for held in office.begun[-2:]:
+                held.on_ending(held)
+            assert office.worker.free == (2, 0)[number]
+    office.end.set()
+    await until(lambda: office.worker.free == 2)
+
+
 @pytest.mark.parametrize(
     "body",
     [
