@@ -65,7 +65,12 @@ class Jobs(WorkerServiceServicer):
         self.asked.append(request)
         await self._maybe_fail("Claim", context)
         self.claims.append(request)
-        named = [grant for grant in self.due if not request.job_ids or grant.job_id in request.job_ids][: request.slots]
+        named = [
+            grant
+            for grant in self.due
+            if (not request.job_ids or grant.job_id in request.job_ids)
+            and not (request.no_creates and grant.mode == pb.MODE_CREATE)
+        ][: request.slots]
         self.due = [grant for grant in self.due if grant not in named]
         return pb.ClaimResponse(grants=named)
 

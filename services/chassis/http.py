@@ -78,10 +78,6 @@ class Together(asyncio.Transport):
         """Takes it again."""
         self._connection.resume_reading()
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Who is told of what comes from now on."""
-        self._connection.set_protocol(protocol)
-
 
 class Protocol(HttpToolsProtocol):
     """uvicorn's, with an answer in as few packets as it takes."""
@@ -127,6 +123,7 @@ async def serving(
         app,
         loop="none",
         http=Protocol,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

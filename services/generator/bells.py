@@ -1,10 +1,12 @@
 """The bell: messages of RabbitMQ that say which jobs wait. They wait here for a free slot, never for a job's end."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
@@ -21,7 +23,16 @@ QUEUE = JobsReady.DESCRIPTOR.full_name
 PREFETCH = 16
 
 MAX_IDS = 1000
-"""As many as one claim may name. Ours hold 20 at most."""
+"""In one message, as many as one claim may name. Ours hold 20 at most."""
+
+
+class Part(NamedTuple):
+    """What one claim takes of a message."""
+
+    bell: "Bell"
+    job_ids: Sequence[str]
+    request_ids: Sequence[str]
+    """Which requests these jobs are of."""
 
 
 @dataclass(eq=False)
@@ -33,14 +44,30 @@ class Bell:
     ready: JobsReady
     """The jobs that it names."""
     heard_at: float = field(default_factory=time.monotonic)
-    """When it came."""
+    """When it came, or was last claimed of."""
     asked: int = 0
-    """How many of its jobs were claimed for, the first ones first."""
+    """How many of its jobs were claimed, the first ones first."""
+    rests_until: float = math.inf
+    """When, by the monotonic clock, what its first claim has left of it waits no longer."""
 
     @property
     def done(self) -> bool:
-        """Whether all of them were."""
+        """Whether all of its jobs were claimed."""
         return self.asked == len(self.ready.job_ids)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether what is left of it is to be claimed with slots or without."""
+        return time.monotonic() >= self.rests_until
+
+    def part(self, jobs: int, patience: float) -> Part:
+        """Its next jobs, which are claimed now: `jobs` at most, or all if it is overdue, which it is `patience` after the first."""
+        some = slice(self.asked, None if self.overdue else self.asked + jobs)
+        part = Part(self, self.ready.job_ids[some], self.ready.request_ids[some])
+        self.asked += len(part.job_ids)
+        self.heard_at = time.monotonic()
+        self.rests_until = min(self.rests_until, self.heard_at + patience)
+        return part
 
     async def acknowledge(self) -> None:
         """It did its work. Where its connection is gone it comes again, which harms nothing."""
@@ -81,21 +108,23 @@ class Bells:
         finally:
             self._waiting.clear()
 
-    def take(self, jobs: int) -> list[tuple[Bell, Sequence[str]]]:
-        """The oldest messages with the jobs to claim of each, `jobs` in all.
+    def take(self, slots: int, patience: float) -> list[Part]:
+        """The oldest messages, with as many jobs as there are slots; what is left of the last one waits for more slots.
 
-        A message waits on for what is left of it: jobs that are claimed without a slot for them have to be rung for again.
+        Jobs that are claimed without a slot for them have to be rung for again. Yet what has been left for `patience`
+        seconds is taken without slots, too: another generator may have some.
         """
-        taken: list[tuple[Bell, Sequence[str]]] = []
-        while self._waiting and jobs > 0:
-            bell = self._waiting[0]
-            some = bell.ready.job_ids[bell.asked : bell.asked + jobs]
-            bell.asked += len(some)
-            jobs -= len(some)
-            taken.append((bell, some))
-            if bell.done:
+        parts: list[Part] = []
+        while self._waiting and (slots > 0 or self._waiting[0].overdue):
+            parts.append(self._waiting[0].part(slots, patience))
+            slots -= len(parts[-1].job_ids)
+            if self._waiting[0].done:
                 self._waiting.pop(0)
-        return taken
+        return parts
+
+    def rest_seconds(self) -> float:
+        """How long what is left of a message waits yet; infinity where nothing is."""
+        return self._waiting[0].rests_until - time.monotonic() if self._waiting else math.inf
 
     def let_go(self, bell: Bell) -> None:
         """Nothing more is claimed of it."""

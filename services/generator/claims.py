@@ -12,7 +12,7 @@ import stamina
 import structlog
 
 from chassis.failpoints import failpoint
-from generator.bells import Bell, Bells
+from generator.bells import Bells, Part
 from generator.bucket import Bucket
 from generator.held import to_its_end
 from generator.jobs_client import JobsClient, may_succeed_later
@@ -27,6 +27,10 @@ CLAIM_SECONDS = 10.0
 
 JOBS_AT_ONCE = 100
 """How many jobs one claim asks for. The answer, with every job's input, must fit into a message."""
+
+PATIENCE = 0.1
+"""How long a message of which some jobs found a slot waits for more slots, as a share of the silence: half a second of five. After
+that the rest is for whoever has one."""
 
 HOLD_SECONDS = 30.0
 """How long a message is held while jobs cannot be reached; it goes back to the queue after that."""
@@ -49,23 +53,30 @@ class Claims:
         """Claims until the drain. A claim under way is finished even then, so that nothing is granted unheard."""
         await self._leash.held()
         while not self._leash.draining:
+            free, silence = min(self._worker.free, JOBS_AT_ONCE), self._leash.timing.silence_seconds
             # On a loose leash nothing may be sent: what was granted would come back at once, and have cost the account's budget.
-            if self._worker.free <= 0 or not self._leash.tight():
-                await self._wait(self._leash.timing.silence_seconds)
-                for bell in self._bells.stale(self._leash.timing.silence_seconds):
-                    await bell.give_back()  # another generator may have a slot
-            elif named := self._bells.take(min(self._worker.free, JOBS_AT_ONCE)):
-                await to_its_end(self._claim_named(named))
+            if not self._leash.tight():
+                await self._hold(silence)
+            elif parts := self._bells.take(free, PATIENCE * silence):
+                await to_its_end(self._claim_named(parts))
+            elif free <= 0:
+                await self._hold(min(silence, self._bells.rest_seconds()))
             elif self._more_due or time.monotonic() >= self._ask_at:
                 await to_its_end(self._claim_due())
             else:
                 await self._wait(self._ask_at - time.monotonic())
 
-    async def _claim_named(self, named: Sequence[tuple[Bell, Sequence[str]]]) -> None:
-        """Claims these jobs of messages together. What is not granted is due again, so they are done with."""
-        job_ids = list(dict.fromkeys(job_id for _, some in named for job_id in some))
+    async def _hold(self, seconds: float) -> None:
+        """Waits with the messages that are there; those that have waited for long go back, as another generator may have slots."""
+        await self._wait(seconds)
+        for bell in self._bells.stale(self._leash.timing.silence_seconds):
+            await bell.give_back()
+
+    async def _claim_named(self, parts: Sequence[Part]) -> None:
+        """Claims these jobs of messages together. Those that wait and are not granted are due again, and will be rung for."""
+        bells, job_ids = [part.bell for part in parts], list(dict.fromkeys(job_id for part in parts for job_id in part.job_ids))
         intent_ids = _intents(len(job_ids))  # the same in every try, as any may be the one that counted
-        log.debug("bell.heard", jobs=job_ids, requests=[request_id for bell, _ in named for request_id in bell.ready.request_ids])
+        log.debug("bell.heard", jobs=job_ids, requests=[request_id for part in parts for request_id in part.request_ids])
         try:
             async for attempt in stamina.retry_context(on=self._may_wait, attempts=None, timeout=HOLD_SECONDS, wait_max=5.0):
                 with attempt:
@@ -76,15 +87,17 @@ class Claims:
                     self._worker.take(grants, asked_at)
         except grpc.aio.AioRpcError as error:
             log.warning("claim.failed", code=error.code().name, details=error.details(), jobs=len(job_ids))
-            for bell, _ in named:
+            for bell in bells:
                 self._bells.let_go(bell)
                 # What is wrong once is wrong always: given back it would come again at once, and go round and round.
                 await (bell.give_back() if may_succeed_later(error) else bell.refuse())
         else:
             failpoint("generator.claim.taken")
-            for bell, _ in named:
+            for bell in bells:
                 if bell.done:
                     await bell.acknowledge()
+                elif not grants:  # a lane without budget, say: no slot is what its other jobs wait for
+                    bell.rests_until = 0.0
 
     async def _claim_due(self) -> None:
         """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""
@@ -99,11 +112,13 @@ class Claims:
             self._worker.take(grants, asked_at)
 
     def _slots(self, most: int) -> int:
-        """How many jobs to ask for. One at least, also where the drain has begun: it is given back."""
+        """How many jobs to ask for. One at least, as jobs wants it: with no slot free that may bring one prediction to follow, and
+        once the drain has begun it is given back.
+        """
         return min(max(self._worker.free, 1), most)
 
     async def _claim(self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str]) -> Sequence[Grant]:
-        no_creates = not self._bucket.usable.is_set()
+        no_creates = not self._bucket.usable.is_set() or self._worker.free <= 0
         try:
             return await self._jobs.claim(job_ids, slots, intent_ids, no_creates=no_creates, timeout=CLAIM_SECONDS)
         finally:

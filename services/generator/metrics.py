@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from chassis.http_metrics import Requests
 
-slots_total = Gauge("mediagen_generator_slots", "Jobs that this process can hold at a time.")
+slots_total = Gauge("mediagen_generator_slots", "Jobs that this process can work on at a time.")
 slots_free = Gauge("mediagen_generator_slots_free", "Jobs that it could take now.")
 jobs_granted = Counter("mediagen_generator_jobs_total", "Jobs granted, by what was asked.", ["mode"])
 jobs_ended = Counter("mediagen_generator_jobs_ended_total", "Jobs let go of, by what became of them here.", ["outcome"])

@@ -63,7 +63,8 @@ class Settings(TracingSettings, AmqpSettings, JobsTlsSettings):
     """The region that requests to S3 are signed for."""
 
     slots: int = Field(100, ge=1, le=5000)
-    """How many jobs this process holds at a time. Most of them wait for Replicate, so thousands are cheap."""
+    """How many jobs this process works on at a time; those that only report their end are beyond that. Most wait for Replicate, so
+    thousands are cheap."""
 
     max_output_bytes: int = Field(1024**3, ge=1024)
     """The largest output that is stored, in bytes; a job with a larger one fails with `output_too_large`."""

@@ -49,7 +49,7 @@ class Worker:
         self._ending: set[Held] = set()
         self._left = False
         self.changed = asyncio.Event()
-        """Set whenever a slot became free, or the drain began."""
+        """Set whenever a slot may have become free, a message came, or the drain began."""
         self.beat = time.monotonic()
         """When the heartbeat loop was last seen alive."""
         slots_total.set(slots)
@@ -73,6 +73,7 @@ class Worker:
                 continue
             if before is not None:
                 self._drop(before)
+                self._ending.discard(before)
             intended_at = asked_at - max(0.0, grant.intent_age_seconds)
             held = self._held[grant.job_id] = Held(grant, asked_at=intended_at, on_ending=self._ends)
             jobs_granted.labels(_mode(grant)).inc()
@@ -94,7 +95,8 @@ class Worker:
             rest = max(0.0, began + (self._leash.timing.heartbeat_seconds or 1.0) - time.monotonic())
             if no_creates:  # jobs rings for none until it hears that they are possible again
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bucket.usable.wait(), rest)
+                    async with asyncio.timeout(rest):
+                        await self._bucket.usable.wait()
             else:
                 await asyncio.sleep(rest)
 

@@ -60,7 +60,7 @@ _relay_lag = Gauge(
 )
 _workers = Gauge("mediagen_workers", "Generators whose heartbeat is younger than a lease.")
 _workers_refusing = Gauge("mediagen_workers_refusing_creates", "Those of them whose bucket takes no writes.")
-_slots = Gauge("mediagen_worker_slots", "Jobs that all generators can hold.")
+_slots = Gauge("mediagen_worker_slots", "Jobs that all generators can work on at a time.")
 _slots_free = Gauge("mediagen_worker_slots_free", "Jobs that all generators could take now.")
 _paused = Gauge("mediagen_lane_paused", "1 while the account may create nothing, by the reason.", ["lane", "reason"])
 _creates_rate = Gauge("mediagen_lane_creates_per_minute", "Creates that the account may make a minute; 0 is unlimited.", ["lane"])

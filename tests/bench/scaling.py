@@ -25,7 +25,7 @@ HELD_SECONDS = 10.0
 
 IN_PROCESS, OVER_HTTP = "predictions of 10 s, provider in its process", "predictions of 10 s, over HTTP"
 
-FILLING = 1.1
+FILLING = 1.2
 """Posted for as long as a prediction takes, as a share of the rate that keeps as many in flight."""
 
 WORDS = json.dumps({"prompt": f"{PROMPT}{SENT}", "model": "meta/meta-llama-3-8b-instruct"})

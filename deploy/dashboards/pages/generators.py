@@ -16,7 +16,7 @@ DASHBOARD = Dashboard(
             [
                 Panel(
                     "Generators and work",
-                    "Jobs that wait or are at work, and how many all generators can hold. Good: fewer jobs than "
+                    "Jobs that wait or are at work, and how many all generators can work on. Good: fewer jobs than "
                     "slots; otherwise scale.",
                     "short",
                     [

@@ -3,6 +3,9 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from chassis import http
 from chassis.http import HELD_BYTES, Together, serving
 from chassis.settings import HostPort
 from ports import any_free_port
@@ -97,7 +100,30 @@ async def test_what_is_written_in_one_turn_of_the_loop_is_one_packet():
     assert wire.packets == [b"head body", b"next"]
 
 
-async def test_much_is_sent_at_once_so_that_its_writer_learns_when_to_pause():
+async def test_an_answer_goes_out_with_its_head(monkeypatch: pytest.MonkeyPatch):
+    packets: list[list[Any]] = []
+
+    class Noted(Together):
+        def _flush(self) -> None:
+            packets.append(list(self._held))
+            super()._flush()
+
+    async def words(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"words"})
+
+    monkeypatch.setattr(http, "Together", Noted)
+    port = any_free_port()
+    async with serving(words, HostPort("127.0.0.1", port), notice_seconds=0, drain_seconds=1):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        await reader.readuntil(b"words")
+        writer.close()
+    [(head, body)] = [packet for packet in packets if packet]
+    assert (head[:15], body) == (b"HTTP/1.1 200 OK", b"words")
+
+
+async def test_what_is_much_is_not_held():
     wire = Wire()
     together = Together(wire)
     together.write(b"head ")

@@ -39,6 +39,28 @@ async def test_a_job_is_created_recorded_followed_stored_and_completed(on: Bench
     assert (completion.prediction_id, completion.outputs[0].value) == ("prediction-1", '"words"')
 
 
+@pytest.mark.parametrize(("status", "verb"), [("succeeded", "Complete"), ("failed", "Fail")])
+async def test_a_job_leaves_its_slot_before_its_end_is_reported_and_after_all_else(on: Bench, status: str, verb: str) -> None:
+    told: list[str] = []
+    job = held(pb.MODE_ATTACH, prediction_id="given")
+    job.on_ending = lambda _: told.append("ending")
+
+    def reported(_: Any) -> pb.Result.ValueType:
+        told.append("reported")
+        return pb.RESULT_OK
+
+    on.jobs.answers[verb] = reported
+    on.storing.wait.clear()
+    on.replicate.make("given", status=status, output="words", error="E1001: it failed")
+    running = asyncio.create_task(run_job(job, on.tools))
+    if status == "succeeded":
+        await until(lambda: on.replicate.gets or on.replicate.pages)
+        await holds(lambda: not told, 0.2)
+    on.storing.wait.set()
+    await running
+    assert told == ["ending", "reported"]
+
+
 async def test_where_the_gateway_is_public_the_create_names_its_intent_in_a_webhook(on: Bench) -> None:
     running = asyncio.create_task(run_job(held(), dataclasses.replace(on.tools, public_url="https://example.com/")))
     await until(lambda: on.jobs.entries("RecordPrediction"))

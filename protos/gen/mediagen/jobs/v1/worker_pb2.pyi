@@ -201,9 +201,9 @@ class ClaimRequest(_message.Message):
     worker_id: _builtins.str
     """The worker's incarnation: a UUID made at its start, never reused."""
     slots: _builtins.int
-    """How many jobs the worker can take now, at least 1."""
+    """How many jobs the worker can take now; 1 where it is none."""
     no_creates: _builtins.bool
-    """True while the worker's bucket refuses writes: then it is granted no creates."""
+    """True while the worker's bucket refuses writes, or none of its slots is free: then it is granted no creates, and those it named are due."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The jobs a message named; empty asks for whatever is due."""
@@ -405,7 +405,7 @@ class HeartbeatRequest(_message.Message):
     worker_id: _builtins.str
     """As ClaimRequest.worker_id."""
     slots: _builtins.int
-    """How many jobs it can hold in all."""
+    """How many jobs it can work on at a time. It may hold more: those of which only the report of their end is left."""
     free_slots: _builtins.int
     """How many of them are free; 0 while it drains."""
     reads_wanted: _builtins.int
