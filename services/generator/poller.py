@@ -110,8 +110,9 @@ class Poller:
         looked_at = -math.inf
         while True:
             await self._until_due(looked_at, leash)
+            began = time.monotonic()
             pause = await self._round()
-            looked_at = time.monotonic() + pause
+            looked_at = time.monotonic() + pause if pause else began  # a round of thousands takes a while
             self._budget.planned = self._plan(self._interval(leash.timing.poll_seconds), leash.timing.heartbeat_seconds)
 
     async def _until_due(self, looked_at: float, leash: Leash) -> None:

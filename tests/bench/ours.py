@@ -149,9 +149,10 @@ class Ours:
         part = self.stack.services.generator(number)
         part.environment["GENERATOR_SLOTS"] = str(workers.slots)
         part.environment["GENERATOR_JOBS_ADDRESS"] = self._address_of_jobs(number, "WORKER_PORT")
+        if not (workers.full_path and workers.webhooks):
+            part.environment.pop("GENERATOR_WEBHOOK_URL", None)
         if not workers.full_path:
             part.command = [sys.executable, "-m", "bench.instant"]
-            part.environment.pop("GENERATOR_WEBHOOK_URL", None)
             part.environment |= {
                 "PYTHONPATH": os.pathsep.join([part.environment["PYTHONPATH"], str(self._tests)]),
                 "BENCH_PREDICT_SECONDS": str(workers.predict_seconds),

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from bench.load import Load, loaded
-from bench.measure import DRAIN_SECONDS, cost, drained, one_by_one, per_job, posting
+from bench.measure import DRAIN_SECONDS, apart, cost, drained, one_by_one, per_job, posting
 from bench.meter import between, resident
 from bench.records import Sample
 from bench.run import Run
@@ -24,6 +24,7 @@ HELD_SECONDS = 10.0
 """How long a prediction of row d takes, give or take three tenths: the simulator draws it."""
 
 IN_PROCESS, OVER_HTTP = "predictions of 10 s, provider in its process", "predictions of 10 s, over HTTP"
+POLLED = f"{OVER_HTTP}, polled"
 
 FILLING = 1.2
 """Posted for as long as a prediction takes, as a share of the rate that keeps as many in flight."""
@@ -42,13 +43,13 @@ CALLS = 200
 
 async def row_d(run: Run) -> None:
     """As many predictions as one generator is to hold: its memory, its CPU, how late each end is. Once with a provider in its own
-    process, and once over HTTP and with webhooks, where the simulator wants its share of the machine."""
+    process, and over HTTP, where the simulator wants its share of the machine: with webhooks, and polled."""
     ours, count = run.rig.ours, run.settings.in_flight
 
-    async def measure(_: object, full_path: bool) -> Sample:
+    async def measure(_: object, workers: Workers) -> Sample:
         await ours.clean()
         await ours.working(None)
-        await ours.working(Workers(slots=count, predict_seconds=HELD_SECONDS, full_path=full_path))
+        await ours.working(workers)
         [generator] = [pid for name in ours.stack.parts if name.startswith("generator-") and (pid := ours.stack.pid(name))]
         metrics = Asking(ours.stack.port("GENERATOR_1_METRICS_PORT"))
         idle, before, began = resident(generator), run.rig.meter.read(), time.perf_counter()
@@ -72,11 +73,14 @@ async def row_d(run: Run) -> None:
             "WHERE s.predict_seconds IS NOT NULL AND s.state = 'succeeded') ended"
         )
         counts = {"KiB each": (peak - idle) * 1024 / max(1.0, in_flight), "MiB": peak, "jobs/s": jobs / seconds}
+        if workers.full_path:
+            counts |= apart(usage, jobs)
         latency = {name: float(late[name]) * 1000 for name in ("p50", "p99")}
         return Sample(in_flight, latency, cost(ours, usage, jobs), usage.foreign, counts=counts)
 
-    for what, full_path in ((IN_PROCESS, False), (OVER_HTTP, True)):
-        await run.by_turns("d", what, "in flight", [ours], lambda _, full_path=full_path: measure(_, full_path))
+    for what, full_path, webhooks in ((IN_PROCESS, False, False), (OVER_HTTP, True, True), (POLLED, True, False)):
+        workers = Workers(1, count, HELD_SECONDS, full_path, webhooks)
+        await run.by_turns("d", what, "in flight", [ours], lambda _, workers=workers: measure(_, workers))
     await ours.working(None)
 
 

@@ -37,6 +37,8 @@ class Workers:
     """How long the provider takes."""
     full_path: bool = False
     """Whether provider and bucket are the simulator and S3, over the network, instead of doubles in the generator's process."""
+    webhooks: bool = True
+    """Whether the simulator tells of ends; otherwise it is polled."""
 
 
 class Subject(Protocol):
