@@ -52,6 +52,13 @@ class Jobs(WorkerServiceServicer):
         self.news: asyncio.Queue[pb.WatchPredictionsResponse | grpc.StatusCode] = asyncio.Queue()
         """What the next watch is told, or the code that it ends with."""
         self.watches = 0
+        self.words: list[pb.OfferRequest] = []
+        """What offers said."""
+        self.granting: asyncio.Queue[pb.OfferResponse | grpc.StatusCode | None] = asyncio.Queue()
+        """What the next offer is granted, or the code that it ends with; None where it ended its words."""
+        self.offers = 0
+        self.offers_ended = 0
+        """Those that the worker ended."""
         self.lost: set[str] = set()
         self.cancel: set[str] = set()
         self.timing = TIMING
@@ -73,6 +80,26 @@ class Jobs(WorkerServiceServicer):
         ][: request.slots]
         self.due = [grant for grant in self.due if grant not in named]
         return pb.ClaimResponse(grants=named)
+
+    async def Offer(self, requests: AsyncIterator[pb.OfferRequest], context: Any) -> AsyncIterator[pb.OfferResponse]:
+        await self._maybe_fail("Offer", context)
+        await context.send_initial_metadata(())
+        self.offers += 1
+
+        async def hear() -> None:
+            async for request in requests:
+                self.words.append(request)
+            self.offers_ended += 1
+            self.granting.put_nowait(None)
+
+        hearing = asyncio.create_task(hear())
+        try:
+            while isinstance(news := await self.granting.get(), pb.OfferResponse):
+                yield news
+        finally:
+            hearing.cancel()
+        if news is not None:
+            await context.abort(news, "as the test wants it")
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
         await self._maybe_fail("Heartbeat", context)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -67,17 +68,23 @@ class _Boundary(grpc.aio.ServerInterceptor):
         if handler is None or method.startswith("/grpc."):  # unknown methods; health and reflection need no key
             return handler
         # Requests are decoded in here: bytes that are no message would end as an UNKNOWN of gRPC's own.
-        decode = handler.request_deserializer
+        decode: Any = handler.request_deserializer
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
                 self._unary(method, handler.unary_unary, decode), None, handler.response_serializer
             )
-        return grpc.unary_stream_rpc_method_handler(
-            self._stream(method, handler.unary_stream, decode), None, handler.response_serializer
+        if handler.unary_stream:
+            one = functools.partial(_decoded, decode=decode)
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, "server_stream", handler.unary_stream, one), None, handler.response_serializer
+            )
+        each = functools.partial(_each_decoded, decode=decode)
+        return grpc.stream_stream_rpc_method_handler(
+            self._stream(method, "bidi_stream", handler.stream_stream, each), None, handler.response_serializer
         )
 
     def _unary(self, method: str, behaviour: Any, decode: Any) -> Any:
-        measured = self._metrics(method, streams=False).measured
+        measured = self._metrics(method, "unary").measured
 
         async def unary(request: bytes, context: Context) -> Message:
             with measured() as outcome:
@@ -90,20 +97,20 @@ class _Boundary(grpc.aio.ServerInterceptor):
 
         return unary
 
-    def _stream(self, method: str, behaviour: Any, decode: Any) -> Any:
-        measured = self._metrics(method, streams=True).measured
+    def _stream(self, method: str, kind: str, behaviour: Any, decode: Any) -> Any:
+        measured = self._metrics(method, kind).measured
 
-        async def stream(request: bytes, context: Context) -> AsyncIterator[Message]:
+        async def stream(request: Any, context: Context) -> AsyncIterator[Message]:
             with measured() as outcome:
                 async with self._call(method, context, outcome):
-                    async for response in behaviour(_decoded(request, decode), context):
+                    async for response in behaviour(decode(request), context):
                         yield response
 
         return stream
 
-    def _metrics(self, method: str, *, streams: bool) -> MethodMetrics:
+    def _metrics(self, method: str, kind: str) -> MethodMetrics:
         if method not in self._methods:
-            self._methods[method] = MethodMetrics(method, streams=streams)
+            self._methods[method] = MethodMetrics(method, kind)
         return self._methods[method]
 
     @contextlib.asynccontextmanager
@@ -158,6 +165,11 @@ def _decoded(request: bytes, decode: Callable[[bytes], Message]) -> Message:
     except DecodeError:
         message = "The request is no message of this method."
         raise AppError(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_UNDECODABLE", message) from None
+
+
+async def _each_decoded(requests: AsyncIterator[bytes], decode: Callable[[bytes], Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _decoded(request, decode)
 
 
 @contextlib.asynccontextmanager

@@ -28,10 +28,13 @@ class Outcome:
 class MethodMetrics:
     """The series of one method, which are looked up once."""
 
-    def __init__(self, method: str, *, streams: bool) -> None:
-        """`method` is the whole path, /package.Service/Method. Its series are there from now on, with zeros."""
+    def __init__(self, method: str, kind: str) -> None:
+        """`method` is the whole path, /package.Service/Method, `kind` one of `unary`, `server_stream` and `bidi_stream`.
+
+        Its series are there from now on, with zeros.
+        """
         service, _, name = method.strip("/").rpartition("/")
-        self._labels = ("server_stream" if streams else "unary", service, name)
+        self._labels = (kind, service, name)
         self._started = _started.labels(*self._labels)
         self._seconds = _seconds.labels(*self._labels)
         self._handled = {Outcome.code: _handled.labels(*self._labels, Outcome.code)}

@@ -22,6 +22,7 @@ from generator.hosts import AllowedHosts
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
 from generator.lookup import Lookups
+from generator.offers import Offers
 from generator.poller import Poller
 from generator.reads import ReadBudget
 from generator.replicate_api import replicate_api
@@ -75,9 +76,10 @@ async def main(settings: Settings) -> int:
         life.spawn(bucket.watch(), "bucket")
         listening = life.spawn(rabbit.supervise(settings.amqp_url.get_secret_value(), "generator", bells.session), "bells")
         claiming = life.spawn(Claims(jobs, worker, bells, bucket, leash).run(), "claims")
+        offering = life.spawn(Offers(jobs, worker, bucket, leash).run(), "offers")
         await life.until_stopped()
         listening.cancel()
-        await worker.drain(claiming)
+        await worker.drain(claiming, offering)
     return life.exit_code
 
 

@@ -28,6 +28,9 @@ WATCH_SECONDS = 240.0
 AGAIN_SECONDS = 1.0
 """How soon a watch is begun again at most; each failure in a row doubles it, up to a minute."""
 
+MOST_FAILURES = 6
+"""In a row, that the pause is doubled for."""
+
 READ_AGAIN_SECONDS = (0.0, 0.5, 2.0)
 """How long is waited before each try to read a prediction that is said to be there."""
 
@@ -54,7 +57,7 @@ class Hints:
                         looks.create_task(self._heed(news))
                 except grpc.aio.AioRpcError as error:
                     if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
-                        failures += 1
+                        failures = min(failures + 1, MOST_FAILURES)
                         log.info("hints.lost", code=error.code().name, details=error.details())
                 # Not all generators should come back in the same moment.
                 await asyncio.sleep(min(60.0, AGAIN_SECONDS * 2**failures) * random.uniform(0.1, 1.0))  # noqa: S311

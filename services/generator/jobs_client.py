@@ -127,6 +127,10 @@ class JobsClient:
         )
         return (await self._stub.Claim(request, timeout=timeout, metadata=self._metadata([]))).grants
 
+    def offer(self, timeout: float) -> "grpc.aio.StreamStreamCall[pb.OfferRequest, pb.OfferResponse]":
+        """An offer of slots, which lasts for at most `timeout` seconds."""
+        return self._stub.Offer(timeout=timeout, metadata=self._metadata([]))
+
     async def heartbeat(self, request: pb.HeartbeatRequest, timeout: float) -> pb.HeartbeatResponse:
         """One try at a heartbeat. Raises AioRpcError."""
         return await self._stub.Heartbeat(request, timeout=timeout, metadata=self._metadata([]))

@@ -48,6 +48,7 @@ class Worker:
         self._held: dict[str, Held] = {}
         self._ending: set[Held] = set()
         self._left = False
+        self._offered = 0
         self.changed = asyncio.Event()
         """Set whenever a slot may have become free, a message came, or the drain began."""
         self.beat = time.monotonic()
@@ -57,10 +58,22 @@ class Worker:
 
     @property
     def free(self) -> int:
-        """Slots that could take a job now. A job of which only the report is left needs none, unless as many as `slots` wait so."""
+        """Slots that a claim may ask jobs for now: those that are idle and not held out in an offer."""
+        return self._idle - self._offered
+
+    @property
+    def _idle(self) -> int:
+        """Slots without a job. A job of which only the report is left needs none, unless as many as `slots` wait so."""
         if self._leash.draining:
             return 0
         return self._slots - len(self._held) + min(len(self._ending), self._slots)
+
+    def hold_out(self, slots: int) -> None:
+        """As many slots as this are held out in an offer from now on, and no claim may ask for them."""
+        fewer = slots < self._offered
+        self._offered = slots
+        if fewer:
+            self.changed.set()
 
     def take(self, grants: Iterable[pb.Grant], asked_at: float) -> None:
         """Begins work on what was granted to a claim that was sent at `asked_at`, by the monotonic clock.
@@ -79,7 +92,7 @@ class Worker:
             jobs_granted.labels(_mode(grant)).inc()
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
-        slots_free.set(max(0, self.free))
+        slots_free.set(max(0, self._idle))
 
     async def heartbeats(self) -> None:
         """Sends heartbeats until the last one of the drain."""
@@ -110,7 +123,7 @@ class Worker:
                 worker_id=self._jobs.worker_id,
                 held=[entry for _, entry in asked],
                 slots=self._slots,
-                free_slots=max(0, self.free),
+                free_slots=max(0, self._idle),
                 reads_wanted=self._budget.wanted(),
                 no_creates=not self._bucket.usable.is_set(),
                 leaving=leaving,
@@ -128,10 +141,10 @@ class Worker:
             elif entry.job_id in cancel:
                 held.cancel.set()
 
-    async def drain(self, claiming: asyncio.Task[None]) -> None:
+    async def drain(self, *asking: asyncio.Task[None]) -> None:
         """Gives back what is held: creates in flight are finished and recorded first, everything else stops at once.
 
-        `claiming` is the loop of claims, which ends by itself; what it was granted last is given back too.
+        `asking` are the loops of claims and offers, which end by themselves; what they were granted last is given back too.
         """
         self._leash.drain()
         self.changed.set()
@@ -140,7 +153,7 @@ class Worker:
         tasks = {held.task for held in self._held.values() if held.task is not None}
         for task in tasks:
             task.cancel()
-        await asyncio.wait({*tasks, claiming}, timeout=DRAIN_SECONDS)
+        await asyncio.wait({*tasks, *asking}, timeout=DRAIN_SECONDS)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.gather(*(self._release(held) for held in self._held.values() if not held.settled))
@@ -189,7 +202,7 @@ class Worker:
         self._freed()
 
     def _freed(self) -> None:
-        slots_free.set(max(0, self.free))
+        slots_free.set(max(0, self._idle))
         self.changed.set()
 
     def _drop(self, held: Held) -> None:

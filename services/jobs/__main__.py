@@ -24,6 +24,7 @@ from jobs.inbox import Inbox
 from jobs.jobs_service import JobsService
 from jobs.keys import Keyring, ensure_tenant
 from jobs.lanes import set_rates
+from jobs.offers import Offers
 from jobs.relay import Relay
 from jobs.settings import DatabaseSettings, Settings
 from jobs.store import Store
@@ -80,10 +81,11 @@ async def serve(settings: Settings) -> int:
         bell = Bell(str(settings.amqp_url))
         relay = Relay(store, bell, timing.relay)
         watcher = Watcher(database)
-        acceptance = Acceptance(store, relay, Admission(database, settings.max_waiting))
+        offers = Offers(timing)
+        acceptance = Acceptance(store, relay, offers, Admission(database, settings.max_waiting), timing)
         inbox = Inbox(database, relay, timing)
         jobs_service = JobsService(database, store, acceptance, relay, watcher, inbox, settings)
-        worker_service = WorkerService(store, relay, inbox, timing)
+        worker_service = WorkerService(store, relay, inbox, offers, timing)
 
         life.spawn(bell.run(), "bell")
         life.spawn(relay.run(), "relay")
@@ -121,6 +123,7 @@ async def serve(settings: Settings) -> int:
         )
         stack.callback(watcher.stop)
         stack.callback(inbox.stop)
+        stack.callback(offers.stop)
         life.spawn(watcher.run(), "watcher")
         life.spawn(inbox.run(), "inbox")
         life.spawn(sweep(store, relay, timing.sweep), "sweeper")

@@ -1,8 +1,10 @@
 """Accepting jobs: those that come together are committed together, and each caller is answered after the commit."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,12 +15,15 @@ from chassis import tracing
 from chassis.batching import PACE_SECONDS, Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
-from jobs import metrics
+from jobs import grants, metrics
 from jobs.admission import Admission, too_many_waiting
 from jobs.bell import Ring
 from jobs.keys import Tenant
+from jobs.offers import Offers, Slot
 from jobs.relay import Relay
+from jobs.states import STATUS, State
 from jobs.store import NewJob, Store
+from jobs.timing import Timing
 
 log = structlog.get_logger()
 
@@ -28,18 +33,24 @@ class Accepted:
     """A job that is committed: the one asked for, or the one that its key had made before."""
 
     job_id: UUID
-    row: asyncpg.Record | None = None
-    """The new job, in a row of sql/get.sql; None where its key was known."""
+    row: Any = None
+    """The new job as it was accepted, in a row of sql/get.sql; None where its key was known."""
+
+
+NOT_BEGUN = {"state": State.QUEUED, "status": STATUS[State.QUEUED], "version": 1, "started_at": None}
+"""What the answer to a request shows of a job that was begun in the same commit: the job as it was accepted, as of every other."""
 
 
 class Acceptance:
     """Turns concurrent requests into few commits."""
 
-    def __init__(self, store: Store, relay: Relay, admission: Admission) -> None:
+    def __init__(self, store: Store, relay: Relay, offers: Offers, admission: Admission, timing: Timing) -> None:
         """Two commits may be under way at once: one writes while the other collects."""
         self._store = store
         self._relay = relay
+        self._offers = offers
         self._admission = admission
+        self._timing = timing
         self._batcher: Batcher[tuple[Tenant, NewJob], Accepted] = Batcher(self._flush, limit=256, lanes=2, pace=PACE_SECONDS)
 
     async def accept(self, tenant: Tenant, job: NewJob) -> Accepted:
@@ -58,41 +69,65 @@ class Acceptance:
         outcomes: dict[UUID, Accepted | Exception] = {job.id: too_many_waiting(tenant) for tenant, job in refused}
         outcomes |= await self._known([job for _, job in refused])  # a repeated request is answered even past the cap
         if admitted:
-            outcomes |= await self._commit([job for _, job in admitted])
+            outcomes |= await self._commit(admitted)
         return [outcomes.get(job.id) or unavailable("The job was not accepted; try again.") for _, job in items]
 
-    async def _commit(self, jobs: list[NewJob]) -> dict[UUID, Accepted | Exception]:
-        rung = self._relay.take_credit(len(jobs))
-        failpoint("jobs.create.received")
+    async def _commit(self, items: list[tuple[Tenant, NewJob]]) -> dict[UUID, Accepted | Exception]:
         try:
-            accepted = await self._store.create(jobs, rung)
+            outcomes = await self._insert(items)
         except asyncpg.DataError:
-            if len(jobs) > 1:  # one of them is not what PostgreSQL takes: the others shall not suffer for it
-                return {key: outcome for job in jobs for key, outcome in (await self._commit([job])).items()}
+            if len(items) > 1:  # one of them is not what PostgreSQL takes: the others shall not suffer for it
+                return {key: outcome for item in items for key, outcome in (await self._commit([item])).items()}
             wrong = FieldViolation(
                 "parameters", "must be JSON that PostgreSQL can keep: no lone surrogates, no numbers beyond its range"
             )
-            return {jobs[0].id: invalid_argument([wrong])}
-        failpoint("jobs.create.committed")
-        self._relay.ring(
-            [Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in jobs[:rung] if job.id in accepted]
-        )
-        if rung < len(jobs):
-            self._relay.wake_for_more()
-        for job in jobs:
-            if job.id in accepted:
-                log.info(
-                    "job.accepted",
-                    job_id=str(job.id),
-                    request_id=job.request_id,
-                    trace_id=tracing.trace_id(job.traceparent) or None,
-                    tenant_id=str(job.tenant_id),
-                )
-        metrics.accepted.inc(len(accepted))
-        metrics.accept_batch.observe(len(accepted))
-        outcomes: dict[UUID, Accepted | Exception] = {job_id: Accepted(job_id, row) for job_id, row in accepted.items()}
-        late = [job for job in jobs if job.id not in accepted]  # another call with the same key was faster
+            return {items[0][1].id: invalid_argument([wrong])}
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name != "submissions_pkey":
+                raise
+            return await self._commit(items)  # a worker claimed with an intent that it had held out: that offer is lost now
+        metrics.accepted.inc(len(outcomes))
+        metrics.accept_batch.observe(len(outcomes))
+        late = [job for _, job in items if job.id not in outcomes]  # another call with the same key was faster
         return outcomes | (await self._known(late) if late else {})
+
+    async def _insert(self, items: list[tuple[Tenant, NewJob]]) -> dict[UUID, Accepted | Exception]:
+        """Commits the jobs; where nothing older is due, some are begun in slots that are held out, and others rung for."""
+        jobs = [job for _, job in items]
+        credit = self._relay.take_credit(len(jobs))
+        with self._offers.take(credit) as slots:
+            rung = credit if self._relay.heard else len(slots)
+            failpoint("jobs.create.received")
+            began = time.monotonic()
+            rows = await self._store.create(jobs, rung, [(slot.worker, slot.intent_id) for slot in slots])
+            failpoint("jobs.create.committed")
+            for job in jobs:
+                if job.id in rows:
+                    log.info("job.accepted", tenant_id=str(job.tenant_id), **_ids(job))
+            begun = self._begin(items, slots, rows, began)
+        self._relay.return_credit(credit - rung + len(begun))
+        if rung - len(slots) + len(begun) < len(jobs):
+            self._relay.wake_for_more()
+        told = jobs[len(slots) : rung]
+        self._relay.ring([Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in told if job.id in rows])
+        return {job_id: Accepted(job_id, {**row, **NOT_BEGUN} if job_id in begun else row) for job_id, row in rows.items()}
+
+    def _begin(
+        self, items: list[tuple[Tenant, NewJob]], slots: list[Slot], rows: dict[UUID, asyncpg.Record], began: float
+    ) -> set[UUID]:
+        """Tells workers of the jobs that were begun in their slots, by a statement that began at `began`. Returns these jobs."""
+        begun = set()
+        for (tenant, job), slot in zip(items, slots, strict=False):
+            row = rows.get(job.id)
+            if row is None or row["input"] is None:  # its key was known, or the lane's budget is used up
+                slot.offer.unused(slot)
+                continue
+            grant = grants.begun(job, tenant, row["input"], slot.intent_id, began - slot.heard_at, self._timing)
+            slot.offer.granted(slot, grant)
+            log.info("job.claimed", epoch=grant.epoch, mode="begin", worker_id=str(slot.worker), **_ids(job))
+            begun.add(job.id)
+        metrics.count_begun_at_once(len(begun))
+        return begun
 
     async def _known(self, jobs: list[NewJob]) -> dict[UUID, Accepted | Exception]:
         keyed = [job for job in jobs if job.key]
@@ -107,6 +142,10 @@ class Acceptance:
                 outcomes[job.id] = Accepted(row["job_id"]) if same else _reused()
                 metrics.replayed.inc(same)
         return outcomes
+
+
+def _ids(job: NewJob) -> dict[str, str | None]:
+    return {"job_id": str(job.id), "request_id": job.request_id, "trace_id": tracing.trace_id(job.traceparent) or None}
 
 
 def _reused() -> AppError:

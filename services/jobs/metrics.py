@@ -39,6 +39,7 @@ _BATCHES = (1, 2, 5, 10, 20, 50, 100, 256)
 
 accepted = Counter("mediagen_jobs_accepted_total", "Jobs that were accepted.")
 replayed = Counter("mediagen_jobs_replayed_total", "Requests that were answered with the job that their Idempotency-Key had made.")
+_begun_at_once = Counter("mediagen_jobs_begun_at_once_total", "Jobs that were begun by the commit that accepted them.")
 accept_batch = Histogram("mediagen_jobs_accept_batch", "Jobs accepted in one commit.", buckets=_BATCHES)
 claim_batch = Histogram("mediagen_jobs_claim_batch", "Jobs leased by one claim; 0 where it got none.", buckets=(0, *_BATCHES))
 report_batch = Histogram("mediagen_jobs_report_batch", "Reports and cancellations in one commit.", buckets=_BATCHES)
@@ -110,6 +111,14 @@ def count_transitions(rows: Iterable[Any]) -> None:
             _wait.observe(max(0.0, row["waited"]))
         if row["lasted"] is not None:
             _count_end(row)
+
+
+def count_begun_at_once(jobs: int) -> None:
+    """Counts as many that were begun by the commit that accepted them."""
+    _begun_at_once.inc(jobs)
+    _transition("begin", State.QUEUED.value, State.SUBMITTING.value).inc(jobs)
+    for _ in range(jobs):
+        _wait.observe(0.0)
 
 
 def _count_end(row: Any) -> None:

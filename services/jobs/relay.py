@@ -31,12 +31,19 @@ class Relay:
         self._ended = asyncio.Event()
 
     def take_credit(self, jobs: int) -> int:
-        """How many of `jobs` new jobs may be rung for at once, without a look at the table. None while anything older is due."""
-        if not self._bell.up:
-            return 0
+        """How many of `jobs` new jobs may be begun or rung for without a look at the table. None while anything older is due."""
         taken = min(jobs, self._credit)
         self._credit -= taken
         return taken
+
+    def return_credit(self, jobs: int) -> None:
+        """For so many nothing has to be rung: they were begun, or are due."""
+        self._credit += jobs
+
+    @property
+    def heard(self) -> bool:
+        """Whether rings are heard: RabbitMQ is there."""
+        return self._bell.up
 
     def ring(self, jobs: list[Ring]) -> None:
         """Rings for jobs that were stored as rung, once they are committed."""
@@ -64,11 +71,9 @@ class Relay:
                     await self._woken.wait()
             self._woken.clear()
             self._full = False
-            if not self._bell.up:
-                self._credit = 0
-                continue
+            heard = self._bell.up
             try:
-                credit, backlog, rung = await self._store.ring()
+                credit, backlog, rung = await self._store.ring(heard=heard)
             except AppError as error:
                 log.warning("relay.waiting", error=error.message)
                 self._credit = 0
@@ -81,8 +86,8 @@ class Relay:
                 failpoint("jobs.relay.rung")
                 self._bell.ring(rung)
             self._credit = 0 if backlog else max(0, credit)
-            self._full = backlog and credit <= 0
-            if backlog and credit > 0:
+            self._full = backlog and (credit <= 0 or not heard)
+            if backlog and not self._full:
                 self.wake()
         self._ended.set()
 

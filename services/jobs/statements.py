@@ -16,6 +16,9 @@ ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 THEN 1 ELSE creates + 32 EN
 """Locks no more rows than there is room for: where there is none, one that tells of a backlog; else some more, as another instance
 may have the first ones."""
 
+COUNTED = "AND l.creates_per_minute > 0 AND EXISTS (SELECT FROM input WHERE intent_id IS NOT NULL) FOR NO KEY UPDATE"
+"""Locks a lane with a budget where jobs are begun as they are accepted, and no other: it would hold up the next commit."""
+
 GRANTED = ("job_id", "state", "worker", "intent_id")
 """What is known of a job when it is granted."""
 
@@ -102,7 +105,14 @@ def compose(timing: Timing, *, time_scale: float) -> Statements:
             lease=timing.lease,
             ring=timing.ring,
         ),
-        create=_fill(_sql("create"), shown=_sql("shown")),
+        create=_fill(
+            _sql("create"),
+            lane=_fill(_sql("lane"), lock=COUNTED),
+            shown=_sql("shown"),
+            lease=timing.lease,
+            settle=timing.settle,
+            ring=timing.ring,
+        ),
         get=_fill(_sql("get"), shown=_sql("shown")),
         heartbeat=_sql("heartbeat"),
         workers=_sql("workers"),

@@ -153,14 +153,16 @@ class Store:
     async def claim_due(self, worker: UUID, slots: int, no_creates: bool, intent_ids: Sequence[UUID] = ()) -> list[asyncpg.Record]:
         """Leases whatever is due, every tenant's first before any tenant's second; creates with one of `slots` intents, or none.
 
-        Where the intents were used before, this is the repeat of a claim whose answer was lost, and granted the same creates.
+        Where the intents were used before, this is the repeat of a claim whose answer was lost, or of an offer that was: what was
+        begun with them is granted, too.
         """
         try:
             granted = await self._claimed(self._sql.claim_due, worker, slots, no_creates, list(intent_ids))
         except asyncpg.UniqueViolationError as error:
             _used_before(error, 1)
             granted = []
-        return granted or await self._begun_by(worker, intent_ids)
+        used = {row["intent_id"] for row in granted}
+        return granted + await self._begun_by(worker, [intent_id for intent_id in intent_ids if intent_id not in used])
 
     async def _claimed(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         rows = await self._database.fetch(statement, *arguments)
@@ -192,21 +194,32 @@ class Store:
             done[verb] = [row for row in rows if row["result"] == "ok"]
         return done
 
-    async def ring(self) -> tuple[int, bool, list[Ring]]:
-        """Marks due jobs as rung; returns how many more may be rung for, whether more are due, and what to ring."""
-        rows = await self._database.fetch(self._sql.ring)
+    async def ring(self, *, heard: bool = True) -> tuple[int, bool, list[Ring]]:
+        """Marks due jobs as rung; returns how many more may be rung for, whether more are due, and what to ring.
+
+        None are marked where no ring would be `heard`.
+        """
+        rows = await self._database.fetch(self._sql.ring, heard)
         rung = [Ring(row["id"], row["request_id"], row["traceparent"]) for row in rows if row["id"] is not None]
         return rows[0]["credit"], rows[0]["backlog"], rung
 
-    async def create(self, jobs: Sequence[NewJob], rung: int) -> dict[UUID, asyncpg.Record]:
+    async def create(
+        self, jobs: Sequence[NewJob], rung: int, begun: Sequence[tuple[UUID, UUID]] = ()
+    ) -> dict[UUID, asyncpg.Record]:
         """Accepts jobs, the first `rung` of them as rung for, and returns those that were new as `get` would, by id.
 
-        A job whose key was known, or comes twice in this call, is not among them.
+        A job whose key was known, or comes twice in this call, is not among them. The first ones are begun instead, by the workers
+        and with the intents of `begun`, where the lane lets them; the `input` of those that were is in their rows. The others of
+        them are due. Raises UniqueViolationError where an intent was used before.
         """
         names = [field.name for field in fields(NewJob)]
         columns = [[getattr(job, name) for job in jobs] for name in names]
-        marks = [place < rung for place in range(len(jobs))]
-        rows = await self._database.fetch(self._sql.create, *columns, marks, self._max_attempts, self._timing.ring)
+        marks = [len(begun) <= place < rung for place in range(len(jobs))]
+        nobody = [None] * (len(jobs) - len(begun))
+        workers, intents = [worker for worker, _ in begun], [intent_id for _, intent_id in begun]
+        rows = await self._database.fetch(
+            self._sql.create, *columns, marks, [*workers, *nobody], [*intents, *nobody], self._max_attempts
+        )
         return {UUID(row["id"]): row for row in rows}
 
     async def known_keys(self, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], asyncpg.Record]:

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,7 +19,7 @@ STATUSES = {
 }
 
 
-def job_view(row: asyncpg.Record, tenant: Tenant, access_token_seconds: int) -> jobs_pb2.Job:
+def job_view(row: Any, tenant: Tenant, access_token_seconds: int) -> jobs_pb2.Job:
     """The job in a row of sql/get.sql. `access_token_seconds` is how long its links work, 0 for ever."""
     job = jobs_pb2.Job(
         id=row["id"],
@@ -52,7 +51,7 @@ def job_view(row: asyncpg.Record, tenant: Tenant, access_token_seconds: int) -> 
     return job
 
 
-def waiting(row: asyncpg.Record) -> tuple[str, datetime | None]:
+def waiting(row: Any) -> tuple[str, datetime | None]:
     """What an unfinished job waits for, and until when at least."""
     if row["state"] == "queued":
         if row["not_before"] > row["now"]:

@@ -16,9 +16,10 @@ from chassis import tracing
 from chassis.batching import PACE_SECONDS, Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
-from jobs import access, metrics, reports
+from jobs import grants, metrics, reports
 from jobs.about import attributes, ids
 from jobs.inbox import Inbox
+from jobs.offers import Offers
 from jobs.relay import Relay
 from jobs.reports import parse_uuid
 from jobs.store import ClaimCall, HeldJob, NotedWorker, Report, Store
@@ -47,12 +48,6 @@ RESULTS = {
     "canceled": worker_pb2.RESULT_CANCELED,
     "too_early": worker_pb2.RESULT_TOO_EARLY,
 }
-MODES = {
-    "claim": worker_pb2.MODE_CREATE,
-    "begin": worker_pb2.MODE_CREATE,
-    "attach": worker_pb2.MODE_ATTACH,
-    "reconcile": worker_pb2.MODE_RECONCILE,
-}
 
 
 def worker_authenticator(token: str) -> Any:
@@ -69,11 +64,12 @@ def worker_authenticator(token: str) -> Any:
 class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     """Each method does what worker.proto says of it."""
 
-    def __init__(self, store: Store, relay: Relay, inbox: Inbox, timing: Timing) -> None:
+    def __init__(self, store: Store, relay: Relay, inbox: Inbox, offers: Offers, timing: Timing) -> None:
         """Claims, heartbeats and reports of all workers share statements; at most one report of a job is in each."""
         self._store = store
         self._relay = relay
         self._inbox = inbox
+        self._offers = offers
         self._timing = timing
         self._reports: Batcher[Report, Any] = Batcher(
             store.transition, lanes=2, pace=PACE_SECONDS, key=lambda report: report.job_id
@@ -105,28 +101,37 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         for row in rows:
             log.info("job.claimed", **ids(row["job_id"], row), epoch=row["epoch"], mode=row["verb"], worker_id=str(worker))
         self._relay.wake_for_room()  # what was rung for is claimed
-        return worker_pb2.ClaimResponse(grants=[self._grant(row) for row in rows])
+        return worker_pb2.ClaimResponse(grants=[grants.claimed(row, self._timing) for row in rows])
 
-    def _grant(self, row: asyncpg.Record) -> worker_pb2.Grant:
-        grant = worker_pb2.Grant(
-            job_id=str(row["job_id"]),
-            epoch=row["epoch"],
-            mode=MODES[row["verb"]],
-            model=row["model"],
-            input=row["input"],
-            deadline_in_seconds=row["deadline_in"],
-            prediction_id=row["prediction_id"] or "",
-            intent_age_seconds=row["intent_age"] or 0.0,
-            intent_id=str(row["intent_id"] or ""),
-            settle_in_seconds=row["settle_in"] or 0.0,
-            request_id=row["request_id"] or "",
-            traceparent=row["traceparent"] or "",
-            cancel_requested=row["cancel_requested"],
-            lookup_begun_at=row["lookup_begun_at"] or 0,
-        )
-        if row["verb"] == "begin":
-            grant.cancel_after_seconds, grant.webhook_token = self._authority(row)
-        return grant
+    async def Offer(
+        self, requests: AsyncIterator[worker_pb2.OfferRequest], context: Context
+    ) -> AsyncIterator[worker_pb2.OfferResponse]:
+        """Grants jobs as they are accepted, in the slots that the worker holds out."""
+        if (first := await anext(requests, None)) is None:
+            return
+        await context.send_initial_metadata(())  # from then on gRPC does not repeat the call by itself: its intents may be used
+        with self._offers.held_out(parse_uuid(first.worker_id, "worker_id")) as offer:
+
+            async def hear() -> None:
+                offer.hear(parse_uuid(intent_id, "intent_ids") for intent_id in first.intent_ids)
+                async for request in requests:
+                    offer.hear(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids)
+
+            hearing = asyncio.create_task(hear())
+            hearing.add_done_callback(lambda _: offer.close())
+            try:
+                while not offer.over:
+                    await offer.changed.wait()
+                    offer.changed.clear()
+                    if granted := offer.take_grants():
+                        failpoint("jobs.offer.granted")
+                        yield worker_pb2.OfferResponse(grants=granted)
+            finally:
+                hearing.cancel()
+            if offer.lost:
+                raise unavailable("It is not known whether jobs were begun; claim them.")
+            if hearing.done() and not hearing.cancelled():
+                hearing.result()
 
     async def Heartbeat(self, request: worker_pb2.HeartbeatRequest, context: Context) -> worker_pb2.HeartbeatResponse:
         """Extends leases, and shares the account's reads out."""
@@ -170,12 +175,10 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     def _intent_result(self, row: asyncpg.Record) -> worker_pb2.IntentResult:
         result = worker_pb2.IntentResult(result=RESULTS[row["result"]])
         if row["result"] == "ok":
-            result.cancel_after_seconds, result.webhook_token = self._authority(row)
+            result.cancel_after_seconds, result.webhook_token = grants.authority(
+                row["intent_id"], row["signing_secret"], row["deadline_in"], self._timing
+            )
         return result
-
-    def _authority(self, row: asyncpg.Record) -> tuple[float, str]:
-        """What a recorded intent's POST is sent with: Cancel-After in seconds, and the webhook's token."""
-        return min(self._timing.prediction, row["deadline_in"]), access.sign_webhook(row["signing_secret"], str(row["intent_id"]))
 
     async def RecordPrediction(
         self, request: worker_pb2.RecordPredictionRequest, context: Context

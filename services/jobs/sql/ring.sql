@@ -1,4 +1,5 @@
 -- Rings for jobs that are due: as many creates as generators have slots and the account has budget beyond what was rung for already.
+-- Nothing where $1 is false: then this only tells how things stand.
 -- Each ring of the same job rests twice as long as the one before, as a generator that is busy hears nothing sooner.
 WITH RECURSIVE {due}
 allowed AS MATERIALIZED (
@@ -13,7 +14,7 @@ chosen AS (
 ),
 rung AS (
     UPDATE jobs j SET rings = least(10, j.rings + 1), next_dispatch_at = now() + make_interval(secs => {ring}) * power(2, least(j.rings, 5))
-    FROM chosen c WHERE j.id = c.id AND (c.state <> 'queued' OR c.n <= (SELECT creates FROM allowed))
+    FROM chosen c WHERE $1::bool AND j.id = c.id AND (c.state <> 'queued' OR c.n <= (SELECT creates FROM allowed))
     RETURNING j.id::text, j.request_id, j.traceparent, j.state
 )
 SELECT a.creates - (SELECT count(*) FROM rung WHERE state = 'queued')::int AS credit,

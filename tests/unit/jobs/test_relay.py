@@ -17,7 +17,7 @@ class Store:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def ring(self) -> tuple[int, bool, list[Ring]]:
+    async def ring(self, *, heard: bool) -> tuple[int, bool, list[Ring]]:
         self._call()
         return 1, False, [Ring("job", "request", "")]
 
@@ -67,7 +67,7 @@ class Table:
         self.answer = credit, backlog, list[Ring]()
         self.looks = 0
 
-    async def ring(self) -> tuple[int, bool, list[Ring]]:
+    async def ring(self, *, heard: bool) -> tuple[int, bool, list[Ring]]:
         self.looks += 1
         return self.answer
 

@@ -277,6 +277,7 @@ class Grant(_message.Message):
     LOOKUP_BEGUN_AT_FIELD_NUMBER: _builtins.int
     CANCEL_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     WEBHOOK_TOKEN_FIELD_NUMBER: _builtins.int
+    OFFERED_SECONDS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job's id."""
     epoch: _builtins.int
@@ -311,6 +312,8 @@ class Grant(_message.Message):
     """As IntentResult.cancel_after_seconds, where this claim recorded the intent."""
     webhook_token: _builtins.str
     """As IntentResult.webhook_token, where this claim recorded the intent."""
+    offered_seconds: _builtins.float
+    """Seconds from when jobs heard of an offered intent until it began to record it; 0 in the answer to a claim."""
     def __init__(
         self,
         *,
@@ -330,14 +333,67 @@ class Grant(_message.Message):
         lookup_begun_at: _builtins.int = ...,
         cancel_after_seconds: _builtins.float = ...,
         webhook_token: _builtins.str = ...,
+        offered_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_after_seconds", b"cancel_after_seconds", "cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "mode", b"mode", "model", b"model", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent", "webhook_token", b"webhook_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_after_seconds", b"cancel_after_seconds", "cancel_requested", b"cancel_requested", "deadline_in_seconds", b"deadline_in_seconds", "epoch", b"epoch", "input", b"input", "intent_age_seconds", b"intent_age_seconds", "intent_id", b"intent_id", "job_id", b"job_id", "lookup_begun_at", b"lookup_begun_at", "mode", b"mode", "model", b"model", "offered_seconds", b"offered_seconds", "prediction_id", b"prediction_id", "request_id", b"request_id", "settle_in_seconds", b"settle_in_seconds", "traceparent", b"traceparent", "webhook_token", b"webhook_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class OfferRequest(_message.Message):
+    """OfferRequest holds out slots, in addition to those that are held out already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    INTENT_IDS_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """As ClaimRequest.worker_id, in the first message."""
+    @_builtins.property
+    def intent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The intents to record where jobs are begun, UUIDs of this worker's own, never used before: one for each slot."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        intent_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent_ids", b"intent_ids", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRequest: _TypeAlias = OfferRequest  # noqa: Y015
+
+@_typing.final
+class OfferResponse(_message.Message):
+    """OfferResponse grants jobs that were accepted, each with one of the intents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """All of MODE_CREATE."""
+
+    def __init__(
+        self,
+        *,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferResponse: _TypeAlias = OfferResponse  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):

@@ -45,6 +45,11 @@ class WorkerServiceStub:
                 request_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimRequest.SerializeToString,
                 response_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimResponse.FromString,
                 _registered_method=True)
+        self.Offer = channel.stream_stream(
+                '/mediagen.jobs.v1.WorkerService/Offer',
+                request_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferRequest.SerializeToString,
+                response_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferResponse.FromString,
+                _registered_method=True)
         self.Heartbeat = channel.unary_unary(
                 '/mediagen.jobs.v1.WorkerService/Heartbeat',
                 request_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.HeartbeatRequest.SerializeToString,
@@ -112,6 +117,17 @@ class WorkerServiceServicer:
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
         With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
         same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Offer(self, request_iterator, context):
+        """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
+        commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
+        are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
+        add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
+        intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +215,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimRequest.FromString,
                     response_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimResponse.SerializeToString,
             ),
+            'Offer': grpc.stream_stream_rpc_method_handler(
+                    servicer.Offer,
+                    request_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferRequest.FromString,
+                    response_serializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferResponse.SerializeToString,
+            ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
                     request_deserializer=mediagen_dot_jobs_dot_v1_dot_worker__pb2.HeartbeatRequest.FromString,
@@ -283,6 +304,33 @@ class WorkerService:
             '/mediagen.jobs.v1.WorkerService/Claim',
             mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimRequest.SerializeToString,
             mediagen_dot_jobs_dot_v1_dot_worker__pb2.ClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Offer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/mediagen.jobs.v1.WorkerService/Offer',
+            mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferRequest.SerializeToString,
+            mediagen_dot_jobs_dot_v1_dot_worker__pb2.OfferResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,13 @@ class WorkerServiceStub:
     With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
     same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
     """
+    Offer: _grpc.StreamStreamMultiCallable[_worker_pb2.OfferRequest, _worker_pb2.OfferResponse]
+    """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
+    commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
+    are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
+    add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
+    intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
+    """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
     cancel, and how many reads of Replicate it may make until the next one.
@@ -92,6 +99,13 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
     With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
     same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
+    """
+    Offer: _aio.StreamStreamMultiCallable[_worker_pb2.OfferRequest, _worker_pb2.OfferResponse]  # type: ignore[assignment]
+    """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
+    commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
+    are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
+    add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
+    intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -142,6 +156,19 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         may be acknowledged in any case. What a worker was granted and has done nothing with is granted again, at the same epoch.
         With intents, creates are granted with one recorded, as by RecordIntent: queued → submitting. The same claim repeated with the
         same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
+        """
+
+    @_abc_1.abstractmethod
+    def Offer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_worker_pb2.OfferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.OfferResponse], _abc.AsyncIterator[_worker_pb2.OfferResponse]]:
+        """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
+        commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
+        are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
+        add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
+        intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
         """
 
     @_abc_1.abstractmethod
