@@ -103,7 +103,9 @@ def _assert_true_of_jobs(jobs: Scrape) -> None:
     assert jobs.total("mediagen_job_duration_seconds_count") == JOBS + 1
     assert jobs.total("mediagen_jobs_transitions_total", to_state="succeeded") == JOBS + 1
     assert jobs.total("mediagen_jobs_transitions_total", verb="rate_limit") == 2
-    assert jobs.total("mediagen_jobs_claim_batch_sum") >= JOBS + 1
+    at_once = jobs.total("mediagen_jobs_begun_at_once_total")
+    assert at_once > 0
+    assert at_once + jobs.total("mediagen_jobs_claim_batch_sum") >= JOBS + 1 + 2  # those that were refused once began twice
     assert jobs.total("mediagen_jobs_predict_seconds_total") > 0.2 * JOBS
     assert jobs.total("mediagen_jobs_webhooks_total") > 0
     assert jobs.total("grpc_server_handled_total", grpc_method="BatchCreateJobs", grpc_code="OK") >= 1

@@ -1,4 +1,4 @@
-"""One job, one trace: from the client's own span through gateway, jobs, RabbitMQ, generator and Replicate to the upload."""
+"""One job, one trace: from the client's own span through gateway, jobs, generator and Replicate to the upload; and RabbitMQ."""
 
 import asyncio
 import json
@@ -69,7 +69,6 @@ async def test_a_job_is_one_connected_trace_to_the_upload(start_stack: Callable[
             return names
 
         assert path("accept job") == ["accept job", "POST /api/v1/generate"]
-        assert path("send mediagen.jobs.v1.JobsReady")[1] == "accept job"
         assert path("run job") == ["run job", "accept job", "POST /api/v1/generate"]
         for name in ("create prediction", "follow prediction", "store outputs"):
             assert path(name)[1] == "run job"
@@ -94,6 +93,21 @@ async def test_a_job_is_one_connected_trace_to_the_upload(start_stack: Callable[
             lines = [line for line in log_lines(stack, part) if line.get("job_id") == job_id and line["event"] != "http.request"]
             of_reads = [line for line in lines if line.get("trace_id") != trace_id]
             assert not of_reads, (part, of_reads)
+        await client.http.aclose()
+
+
+async def test_a_ring_is_in_the_trace_of_its_job(start_stack: Callable[..., Stack]) -> None:
+    async with collecting() as collector:
+        stack = start_stack(generators=1, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, **FAST)
+        client, trace_id = Client(stack), new_trace()
+        await client.faults({"effect": "create_answer", "answer": "throttled_about", "retry_after": 1, "times": 1})
+        await post(client, trace_id)  # which is rung for, once it may be tried again
+        spans = await whole(collector, trace_id)
+        [accept] = [span for span in spans if span.name == "accept job"]
+        rings = [span for span in spans if span.name == "send mediagen.jobs.v1.JobsReady"]
+        assert rings
+        assert {span.parent_id for span in rings} == {accept.span_id}
+        assert len([span for span in spans if span.name == "run job"]) == 2
         await client.http.aclose()
 
 
