@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.01
 """From one commit to the next of what comes all the time: jobs, what generators report of them, and webhooks. What was accepted
 together is told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs, and they are
 begun sooner than without it."""
