@@ -73,6 +73,25 @@ class Machine(Bench):
         self.ids.append(self.wait(self.driver.add(prompt=prompt, deadline=deadline, job_id=self.new_id())))
         self.look()
 
+    @precondition(lambda self: len(self.now.jobs) < 4)
+    @rule(prompt=st.sampled_from(PROMPTS), worker=st.integers(0, 2), told=st.booleans())
+    def accept_and_begin(self, prompt: str, worker: int, told: bool) -> None:
+        """A job begins with the commit that accepts it; whether its worker is told of that is another matter."""
+        before, me, intent_id = self.now, self.workers[worker], self.new_id()
+        job = self.driver.new(prompt=prompt, deadline=86_400.0, job_id=self.new_id())
+        rows = self.wait(self.driver.store.create([job], 1, [(me, intent_id)]))
+        self.ids.append(job.id)
+        self.look()
+        begun = self.now.jobs[str(job.id)]["state"] == "submitting"
+        assert begun == (rows[job.id]["input"] is not None)
+        assert not (begun and before.lane["paused"]), "a create was granted while the lane is paused"
+        assert self.now.lane["creates_per_minute"] == 0 or self.now.lane["create_tokens"] >= 0
+        assert all(self.unchanged(before, job_id) for job_id in before.jobs)
+        if begun and told:
+            run = Run(me, job.id, 1, "intended", prompt, 0, prediction=None)
+            run.intent, run.intended_at = intent_id, before.read_at / 1_000_000
+            self.runs.append(run)
+
     @rule(number=index, often=st.integers(0, 9))
     def cancel(self, number: int, often: int) -> None:
         """One in ten, as nothing else happens to a job that is canceled."""

@@ -1,4 +1,4 @@
--- The only statement that writes a job's state. `input` is what is asked of which job, `rules` the table of states.py; store.py
+-- The only statement that changes a job's state. `input` is what is asked of which job, `rules` the table of states.py; store.py
 -- fills both in, with the protocol's times and limits.
 -- Everything that is decided here is decided on rows that are locked, in the order of their ids, and as they are now.
 WITH RECURSIVE {before}input AS MATERIALIZED (
