@@ -56,6 +56,8 @@ class Jobs(WorkerServiceServicer):
         """What offers said."""
         self.granting: asyncio.Queue[pb.OfferResponse | grpc.StatusCode | None] = asyncio.Queue()
         """What the next offer is granted, or the code that it ends with; None where it ended its words."""
+        self.hold_claims: asyncio.Event | None = None
+        """What claims wait for."""
         self.offers = 0
         self.offers_ended = 0
         """Those that the worker ended."""
@@ -70,6 +72,8 @@ class Jobs(WorkerServiceServicer):
 
     async def Claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimResponse:
         self.asked.append(request)
+        if self.hold_claims is not None:
+            await self.hold_claims.wait()
         await self._maybe_fail("Claim", context)
         self.claims.append(request)
         named = [

@@ -119,9 +119,11 @@ class Claims:
 
     async def _claim(self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str]) -> Sequence[Grant]:
         no_creates = not self._bucket.usable.is_set() or self._worker.free <= 0
+        self._worker.asked = slots
         try:
             return await self._jobs.claim(job_ids, slots, intent_ids, no_creates=no_creates, timeout=CLAIM_SECONDS)
         finally:
+            self._worker.asked = 0
             # Not all generators should ask in the same moment.
             self._ask_at = time.monotonic() + self._leash.timing.silence_seconds * random.uniform(0.8, 1.2)  # noqa: S311
 

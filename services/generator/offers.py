@@ -23,20 +23,22 @@ log = structlog.get_logger()
 MOST_SLOTS = 100
 """How many slots are held out at most: as many as one claim asks for, in case it has to find out what became of them."""
 
-OFFER_SECONDS = 240.0
-"""How long one offer lasts: less than a connection to jobs does, so that it ends by itself and moves on to another instance."""
+OFFER_SECONDS = 20.0
+"""How long one offer lasts: less than an old connection to jobs is left to its calls (30 s). So it ends by itself, and the next one
+may go to another instance."""
 
 WORDS = 5
 """How often jobs is told that this process lives, in a heartbeat's period; it stops believing it after half of one."""
 
 SILENT = 0.75
-"""After how much of a heartbeat's period without a word jobs uses no slot any more, and has committed what it used."""
+"""After how much of a heartbeat's period without a word jobs has long used no slot any more, and has committed what it used. With a
+database in trouble it may commit later: that is looked up when its lease has expired."""
 
 MOST_FAILURES = 10
 """After so many in a row the rest between two offers, which each doubles, does not grow any more."""
 
-CLAIM_SECONDS = 10.0
-"""How long one try to find out what became of slots may take, and how long there are further ones."""
+END_SECONDS = 10.0
+"""How long jobs may take to end an offer, and to answer a claim that asks what became of one."""
 
 
 class Offers:
@@ -57,24 +59,29 @@ class Offers:
         await self._leash.held()
         failures = 0
         while not self._leash.draining:
+            rest = self._word_seconds()
             if self._possible() and self._room() > 0:
                 try:
-                    await self._offer()
+                    rest = await self._offer()
                     failures = 0
-                except grpc.aio.AioRpcError as error:
+                except Exception as error:
                     failures = min(failures + 1, MOST_FAILURES)
-                    log.info("offer.lost", code=error.code().name, details=error.details(), slots=len(self._left))
-                    await self._claim_left()
+                    rest = min(60.0, rest * 2**failures)
+                    await self._lost(error)
                 self._set_left({})
+                self._worker.changed.set()
             # Not all generators should come back in the same moment.
-            await self._wait_out(min(60.0, self._word_seconds() * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
+            await self._wait_out(rest * random.uniform(0.5, 1.0))  # noqa: S311
 
-    async def _offer(self) -> None:
-        """One call, until its slots are wanted elsewhere. Raises AioRpcError where it is not known what became of them."""
+    async def _offer(self) -> float:
+        """One call, until its time is over or its slots are wanted elsewhere. Returns how long to wait with the next one.
+
+        Raises AioRpcError or TimeoutError where it is not known what became of its slots.
+        """
         until = time.monotonic() + OFFER_SECONDS
-        call = self._jobs.offer(OFFER_SECONDS + CLAIM_SECONDS)
+        call = self._jobs.offer(OFFER_SECONDS + END_SECONDS)
         taking = asyncio.create_task(self._take(call))
-        taking.add_done_callback(lambda _: self._worker.changed.set())
+        taking.add_done_callback(self._taken)
         try:
             while not taking.done() and self._possible() and time.monotonic() < until and not self._scarce():
                 more, silent = self._more(), time.monotonic() - self._spoken_at
@@ -85,11 +92,19 @@ class Offers:
                 self._set_left(self._left | dict.fromkeys(more, self._spoken_at))
                 with contextlib.suppress(asyncio.InvalidStateError):  # it has ended; how, `taking` tells
                     await call.write(pb.OfferRequest(worker_id=self._jobs.worker_id, intent_ids=more))
-            await call.done_writing()
-            await taking
+            async with asyncio.timeout(END_SECONDS):
+                await call.done_writing()
+                await taking
         finally:
             taking.cancel()
             call.cancel()
+        return 0.0 if time.monotonic() >= until else self._word_seconds()
+
+    def _taken(self, taking: asyncio.Task[None]) -> None:
+        """Its end is news; if it failed, whoever waits for it is told, and nobody may."""
+        if not taking.cancelled():
+            taking.exception()
+        self._worker.changed.set()
 
     async def _take(self, responses: AsyncIterable[pb.OfferResponse]) -> None:
         async for response in responses:
@@ -103,30 +118,41 @@ class Offers:
             self._worker.take([grant], min(offered_at + grant.offered_seconds, time.monotonic()))
         self._set_left(self._left)
 
-    async def _claim_left(self) -> None:
+    async def _lost(self, error: Exception) -> None:
         """Takes what was begun in slots of which jobs has said nothing, once it begins nothing more in them."""
-        await asyncio.sleep(self._spoken_at + self._leash.timing.heartbeat_seconds * SILENT - time.monotonic())
+        if not isinstance(error, grpc.aio.AioRpcError):
+            log.error("offer.lost", slots=len(self._left), exc_info=error)
+        else:
+            log.info("offer.lost", slots=len(self._left), code=error.code().name, details=error.details())
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a jobs service of the version before, which has begun nothing
+                return
         intent_ids = list(self._left)
+        if not intent_ids:
+            return
+        await asyncio.sleep(self._spoken_at + self._leash.timing.heartbeat_seconds * SILENT - time.monotonic())
         try:
-            async for attempt in stamina.retry_context(on=may_succeed_later, attempts=None, timeout=CLAIM_SECONDS, wait_max=1.0):
+            async for attempt in stamina.retry_context(
+                on=self._may_wait, attempts=None, timeout=self._leash.timing.lease_seconds, wait_max=1.0
+            ):
                 with attempt:
                     asked_at, no_creates = time.monotonic(), not self._possible()
-                    grants = await self._jobs.claim(
-                        [], max(1, len(intent_ids)), intent_ids, no_creates=no_creates, timeout=CLAIM_SECONDS
-                    )
+                    grants = await self._jobs.claim([], len(intent_ids), intent_ids, no_creates=no_creates, timeout=END_SECONDS)
                     self._worker.take(grants, asked_at)
-        except grpc.aio.AioRpcError as error:  # what was begun is looked up once its lease has expired
-            log.warning("claim.failed", code=error.code().name, details=error.details(), slots=len(intent_ids))
+        except grpc.aio.AioRpcError as failed:  # what was begun is looked up once its lease has expired
+            log.warning("claim.failed", code=failed.code().name, details=failed.details(), slots=len(intent_ids))
+
+    def _may_wait(self, error: Exception) -> bool:
+        return may_succeed_later(error) and not self._leash.draining
 
     def _possible(self) -> bool:
         return self._leash.tight() and not self._leash.draining and self._bucket.usable.is_set()
 
     def _room(self) -> int:
-        """How many slots to hold out in all: at least as many stay for claims."""
-        return min(MOST_SLOTS, (self._worker.free + len(self._left)) // 2)
+        """How many slots to hold out in all: half of those that neither a job nor a claim under way needs."""
+        return max(0, min(MOST_SLOTS, (self._worker.free - self._worker.asked + len(self._left)) // 2))
 
     def _scarce(self) -> bool:
-        """Whether slots that are held out are the only ones that are free: what a message names, or what is due, wants them."""
+        """Whether slots that are held out are the only ones that are free: what a message names, or what is due, finds none."""
         return bool(self._left) and self._worker.free <= 0
 
     def _more(self) -> list[str]:

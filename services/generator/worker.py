@@ -49,6 +49,8 @@ class Worker:
         self._ending: set[Held] = set()
         self._left = False
         self._offered = 0
+        self.asked = 0
+        """Slots that a claim under way asks jobs for."""
         self.changed = asyncio.Event()
         """Set whenever a slot may have become free, a message came, or the drain began."""
         self.beat = time.monotonic()
@@ -70,10 +72,7 @@ class Worker:
 
     def hold_out(self, slots: int) -> None:
         """As many slots as this are held out in an offer from now on, and no claim may ask for them."""
-        fewer = slots < self._offered
         self._offered = slots
-        if fewer:
-            self.changed.set()
 
     def take(self, grants: Iterable[pb.Grant], asked_at: float) -> None:
         """Begins work on what was granted to a claim that was sent at `asked_at`, by the monotonic clock.
@@ -93,6 +92,8 @@ class Worker:
             if not self._leash.draining:
                 held.task = asyncio.create_task(self._work(held), name=f"job {grant.job_id}")
         slots_free.set(max(0, self._idle))
+        if self.free <= 0:
+            self.changed.set()  # slots that are held out are needed
 
     async def heartbeats(self) -> None:
         """Sends heartbeats until the last one of the drain."""

@@ -85,31 +85,38 @@ class Acceptance:
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name != "submissions_pkey":
                 raise
-            return await self._commit(items)  # a worker claimed with an intent that it had held out: that offer is lost now
+            # A worker claimed with an intent that it held out: the offers of all slots are lost now.
+            return await self._commit(items)
         metrics.accepted.inc(len(outcomes))
         metrics.accept_batch.observe(len(outcomes))
         late = [job for _, job in items if job.id not in outcomes]  # another call with the same key was faster
         return outcomes | (await self._known(late) if late else {})
 
     async def _insert(self, items: list[tuple[Tenant, NewJob]]) -> dict[UUID, Accepted | Exception]:
-        """Commits the jobs; where nothing older is due, some are begun in slots that are held out, and others rung for."""
+        """Commits the jobs: within the credit the first are begun in slots held out, the next rung for; the rest is due."""
         jobs = [job for _, job in items]
         credit = self._relay.take_credit(len(jobs))
-        with self._offers.take(credit) as slots:
-            rung = credit if self._relay.heard else len(slots)
+        with self._offers.take(credit.jobs) as slots:
+            rung = jobs[len(slots) : credit.jobs] if self._relay.heard else []
             failpoint("jobs.create.received")
             began = time.monotonic()
-            rows = await self._store.create(jobs, rung, [(slot.worker, slot.intent_id) for slot in slots])
+            try:
+                begins = [(slot.worker, slot.intent_id) for slot in slots]
+                rows = await self._store.create(jobs, len(slots) + len(rung), begins)
+            except asyncpg.DataError:
+                for slot in slots:
+                    slot.offer.unused(slot)
+                raise
             failpoint("jobs.create.committed")
             for job in jobs:
                 if job.id in rows:
                     log.info("job.accepted", tenant_id=str(job.tenant_id), **_ids(job))
             begun = self._begin(items, slots, rows, began)
-        self._relay.return_credit(credit - rung + len(begun))
-        if rung - len(slots) + len(begun) < len(jobs):
+        self._relay.ring([Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in rung if job.id in rows])
+        if len(begun) + len(rung) < len(jobs):
             self._relay.wake_for_more()
-        told = jobs[len(slots) : rung]
-        self._relay.ring([Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in told if job.id in rows])
+        else:
+            self._relay.return_credit(credit, len(begun))
         return {job_id: Accepted(job_id, {**row, **NOT_BEGUN} if job_id in begun else row) for job_id, row in rows.items()}
 
     def _begin(

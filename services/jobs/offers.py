@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
 from prometheus_client import Gauge
 
 from chassis.errors import FieldViolation, invalid_argument
@@ -63,8 +62,8 @@ class Offer:
 
     @property
     def over(self) -> bool:
-        """Whether all has been said."""
-        return self.lost or (self._closed and not self._used and not self._grants)
+        """Whether all has been said that can be."""
+        return not self._grants and (self.lost or (self._closed and not self._used))
 
     def hear(self, intent_ids: Iterable[UUID]) -> None:
         """The worker lives, and offers so many more slots. Raises INVALID_ARGUMENT where they are too many or come twice."""
@@ -123,7 +122,7 @@ class Offers:
         self._lapse = timing.heartbeat * LAPSE
         self._offers: deque[Offer] = deque()
         self._stopping = False
-        _offered.set_function(lambda: sum(map(len, self._offers)))
+        _offered.set_function(lambda: sum(len(offer) for offer in self._offers if self._lives(offer)))
 
     @contextlib.contextmanager
     def held_out(self, worker: UUID) -> Iterator[Offer]:
@@ -142,16 +141,11 @@ class Offers:
     def take(self, jobs: int) -> Iterator[list[Slot]]:
         """Slots for so many jobs at most, of the workers by turns, for a commit within the context.
 
-        Each has to become `granted` or `unused` in it. Where it ends with an exception, the others may have been used, unless
-        PostgreSQL would have none of what was to be committed.
+        Each has to become `granted` or `unused` in it. Where it ends with an exception, the others count as used.
         """
         slots = self._take(jobs)
         try:
             yield slots
-        except asyncpg.DataError:
-            for slot in slots:
-                slot.offer.unused(slot)
-            raise
         except BaseException:
             for slot in slots:
                 slot.offer.lose(slot)
@@ -159,17 +153,19 @@ class Offers:
 
     def _take(self, jobs: int) -> list[Slot]:
         slots: list[Slot] = []
-        alive = time.monotonic() - self._lapse
         passed = 0
         while len(slots) < jobs and passed < len(self._offers):
             offer = self._offers[0]
             self._offers.rotate(-1)
-            if offer and offer.heard_at > alive:
+            if offer and self._lives(offer):
                 slots.append(offer.take())
                 passed = 0
             else:
                 passed += 1
         return slots
+
+    def _lives(self, offer: Offer) -> bool:
+        return time.monotonic() - offer.heard_at < self._lapse
 
     def stop(self) -> None:
         """Ends every offer: an open call would hold the service's end up."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import NamedTuple
 
 import structlog
 
@@ -16,6 +17,15 @@ DRAIN_SECONDS = 3.0
 """How long the last rings may take to be confirmed. What is lost then is rung for again after Timing.ring, nothing more."""
 
 
+class Credit(NamedTuple):
+    """What was taken of it."""
+
+    jobs: int
+    """For how many jobs."""
+    look: int
+    """Which look at the table had found it."""
+
+
 class Relay:
     """Looks at the table whenever it is woken, and every so often in any case; between looks it lends its credit to new jobs."""
 
@@ -26,19 +36,21 @@ class Relay:
         self._interval = interval
         self._woken = asyncio.Event()
         self._credit = 0
+        self._looks = 0
         self._full = False
         self._stopping = False
         self._ended = asyncio.Event()
 
-    def take_credit(self, jobs: int) -> int:
+    def take_credit(self, jobs: int) -> Credit:
         """How many of `jobs` new jobs may be begun or rung for without a look at the table. None while anything older is due."""
         taken = min(jobs, self._credit)
         self._credit -= taken
-        return taken
+        return Credit(taken, self._looks)
 
-    def return_credit(self, jobs: int) -> None:
-        """For so many nothing has to be rung: they were begun, or are due."""
-        self._credit += jobs
+    def return_credit(self, taken: Credit, jobs: int) -> None:
+        """For so many of them nothing was rung. What a look has found since counts for more."""
+        if taken.look == self._looks:
+            self._credit += jobs
 
     @property
     def heard(self) -> bool:
@@ -55,6 +67,7 @@ class Relay:
 
     def wake_for_more(self) -> None:
         """A new job is due. Where the last look found no room for what was due before, it is found when there is some."""
+        self._credit = 0
         if not self._full:
             self.wake()
 
@@ -76,12 +89,13 @@ class Relay:
                 credit, backlog, rung = await self._store.ring(heard=heard)
             except AppError as error:
                 log.warning("relay.waiting", error=error.message)
-                self._credit = 0
+                self._nothing_known()
                 continue
             except Exception:  # one odd row must not end the service, and with it every call: it would do so after each restart
                 log.exception("relay.failed")
-                self._credit = 0
+                self._nothing_known()
                 continue
+            self._looks += 1
             if rung:
                 failpoint("jobs.relay.rung")
                 self._bell.ring(rung)
@@ -90,6 +104,10 @@ class Relay:
             if backlog and not self._full:
                 self.wake()
         self._ended.set()
+
+    def _nothing_known(self) -> None:
+        self._looks += 1
+        self._credit = 0
 
     async def drain(self) -> None:
         """Ends `run` after the look that is under way, and returns once all that was rung for is confirmed, or after

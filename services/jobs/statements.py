@@ -12,12 +12,16 @@ MAX_CLAIMS = 8
 RING_LIMIT = 256
 """How many jobs one tick of the relay rings for."""
 
-ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 THEN 1 ELSE creates + 32 END FROM allowed)"
-"""Locks no more rows than there is room for: where there is none, one that tells of a backlog; else some more, as another instance
-may have the first ones."""
+ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 OR NOT $1 THEN 1 ELSE creates + 32 END FROM allowed)"
+"""Locks no more rows than there is room for: where there is none, or nobody would hear, one that tells of a backlog; else some
+more, as another instance may have the first ones."""
 
-COUNTED = "AND l.creates_per_minute > 0 AND EXISTS (SELECT FROM input WHERE intent_id IS NOT NULL) FOR NO KEY UPDATE"
-"""Locks a lane with a budget where jobs are begun as they are accepted, and no other: it would hold up the next commit."""
+COUNTED = (
+    "AND l.creates_per_minute > 0 AND EXISTS (SELECT FROM input WHERE intent_id IS NOT NULL) "
+    "AND (SELECT count(*) FROM keys) IS NOT NULL FOR NO KEY UPDATE"
+)
+"""Locks a lane with a budget where jobs are begun as they are accepted, and no other: it would hold up the next commit. Keys, for
+which it may have to wait, come first in every such statement."""
 
 GRANTED = ("job_id", "state", "worker", "intent_id")
 """What is known of a job when it is granted."""

@@ -14,8 +14,8 @@
       └──────── retry, aborted ──────────────────────────────┘
 
 `unknown` means that a create may have happened: it is looked up in Replicate's list, never repeated. The table below is part of
-sql/transition.sql, the only statement that changes a state; sql/create.sql writes the first one, `queued` or what `begin` makes of that.
-A job's rows in job_events are its history.
+sql/transition.sql, the only statement that changes a state; sql/create.sql writes the first one, or what `begin` makes of it. A
+job's rows in job_events are its history.
 """
 
 from dataclasses import dataclass

@@ -153,16 +153,19 @@ class Store:
     async def claim_due(self, worker: UUID, slots: int, no_creates: bool, intent_ids: Sequence[UUID] = ()) -> list[asyncpg.Record]:
         """Leases whatever is due, every tenant's first before any tenant's second; creates with one of `slots` intents, or none.
 
-        Where the intents were used before, this is the repeat of a claim whose answer was lost, or of an offer that was: what was
-        begun with them is granted, too.
+        Where intents were used before, this is the repeat of a claim whose answer was lost, or of an offer: what was begun with
+        them is granted again, and the other intents and slots serve for what is due.
         """
+        used, begun = await self._begun_by(worker, intent_ids)
+        slots -= len(begun)
+        if slots <= 0:
+            return begun
+        left = [intent_id for intent_id in intent_ids if intent_id not in used]
         try:
-            granted = await self._claimed(self._sql.claim_due, worker, slots, no_creates, list(intent_ids))
+            return begun + await self._claimed(self._sql.claim_due, worker, slots, no_creates, left)
         except asyncpg.UniqueViolationError as error:
             _used_before(error, 1)
-            granted = []
-        used = {row["intent_id"] for row in granted}
-        return granted + await self._begun_by(worker, [intent_id for intent_id in intent_ids if intent_id not in used])
+            return (await self._begun_by(worker, intent_ids))[1]
 
     async def _claimed(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         rows = await self._database.fetch(statement, *arguments)
@@ -171,14 +174,14 @@ class Store:
         metrics.claim_batch.observe(len(granted))
         return granted
 
-    async def _begun_by(self, worker: UUID, intent_ids: Sequence[UUID]) -> list[asyncpg.Record]:
-        """What this worker was granted with these intents and has done nothing with."""
+    async def _begun_by(self, worker: UUID, intent_ids: Sequence[UUID]) -> tuple[set[UUID], list[asyncpg.Record]]:
+        """Which of these intents were used, and what this worker was granted with them and has done nothing with."""
         if not intent_ids:
-            return []
+            return set(), []
         sql = "SELECT job_id, intent_id FROM unnest((SELECT $1::uuid[])) AS i (intent_id) JOIN submissions USING (intent_id)"
-        used = await self._database.fetch(sql, list(intent_ids))  # unnest and SELECT: as in statements.py
-        ids, intents = [row["job_id"] for row in used], [row["intent_id"] for row in used]
-        return await self._claimed_before([worker] * len(ids), ids, intents) if ids else []
+        rows = await self._database.fetch(sql, list(intent_ids))  # unnest and SELECT: as in statements.py
+        ids, used = [row["job_id"] for row in rows], [row["intent_id"] for row in rows]
+        return set(used), await self._claimed_before([worker] * len(ids), ids, used) if ids else []
 
     async def _claimed_before(
         self, workers: list[UUID], job_ids: list[UUID], intent_ids: Sequence[UUID | None]

@@ -118,7 +118,13 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                     offer.hear(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids)
 
             hearing = asyncio.create_task(hear())
-            hearing.add_done_callback(lambda _: offer.close())
+
+            def heard(ended: asyncio.Task[None]) -> None:
+                if not ended.cancelled():
+                    ended.exception()  # seen: it is raised below where somebody waits for it
+                offer.close()
+
+            hearing.add_done_callback(heard)
             try:
                 while not offer.over:
                     await offer.changed.wait()

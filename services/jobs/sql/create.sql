@@ -8,6 +8,12 @@ WITH input AS MATERIALIZED (
     ) WITH ORDINALITY AS i (id, tenant_id, key, request_sha256, prompt, model, parameters, request, priority, deadline, request_id,
         traceparent, rung, worker, intent_id, ord)
 ),
+keys AS (
+    INSERT INTO idempotency_keys (tenant_id, key, request_sha256, job_id)
+    SELECT tenant_id, key, request_sha256, id FROM input WHERE key <> '' ORDER BY tenant_id, key
+    ON CONFLICT DO NOTHING
+    RETURNING job_id
+),
 {lane}
 -- How many creates the lane allows: `lane` is there, and locked, only where they are counted.
 allowed AS MATERIALIZED (
@@ -15,12 +21,6 @@ allowed AS MATERIALIZED (
         (SELECT CASE WHEN paused THEN 0 ELSE floor(tokens) END FROM lane),
         (SELECT CASE WHEN paused_until > now() THEN 0 ELSE 1000000 END FROM lanes WHERE name = 'default')
     ) AS creates
-),
-keys AS (
-    INSERT INTO idempotency_keys (tenant_id, key, request_sha256, job_id)
-    SELECT tenant_id, key, request_sha256, id FROM input WHERE key <> '' ORDER BY tenant_id, key
-    ON CONFLICT DO NOTHING
-    RETURNING job_id
 ),
 accepted AS (
     INSERT INTO jobs (id, tenant_id, prompt, model, parameters, request, priority, fingerprint, request_id, traceparent,
@@ -56,7 +56,8 @@ intents AS (
     SELECT intent_id, id, lane, attempt, epoch, fingerprint FROM accepted WHERE state = 'submitting'
 ),
 tokens_taken AS (
-    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM accepted WHERE state = 'submitting'), creates_refilled_at = now()
+    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM accepted WHERE state = 'submitting'), 
+        creates_refilled_at = greatest(l.creates_refilled_at, now())
     FROM lane WHERE l.name = lane.name AND NOT lane.paused AND EXISTS (SELECT FROM accepted WHERE state = 'submitting')
 )
 SELECT {shown},

@@ -9,7 +9,8 @@ granted AS MATERIALIZED (
         AND (r.state <> 'queued' OR (NOT l.paused AND (l.rate = 0 OR r.create_place <= floor(l.tokens))))
 ),
 tokens_taken AS (
-    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM granted WHERE state = 'queued'), creates_refilled_at = now()
+    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM granted WHERE state = 'queued'),
+        creates_refilled_at = greatest(l.creates_refilled_at, now())
     FROM lane WHERE l.name = lane.name AND lane.rate > 0 AND NOT lane.paused AND EXISTS (SELECT FROM granted WHERE state = 'queued')
 ),
 left_due AS (

@@ -97,9 +97,12 @@ async def test_jobs_hears_of_the_worker_again_and_again(desk: Desk) -> None:
 
 async def test_slots_that_a_message_wants_are_held_out_no_longer(desk: Desk) -> None:
     desk.on.jobs.due = [grant(job_id=named(name)) for name in "abcd"]
-    await desk.bells._deliver(Message(*"abcd"))  # type: ignore[arg-type]
+    message = Message(*"abcd")
+    await desk.bells._deliver(message)  # type: ignore[arg-type]
     await until(lambda: len(desk.begun) == 4)
-    assert desk.on.jobs.offers_ended >= 1
+    assert message.fate == "acked"
+    assert [claim.no_creates for claim in desk.on.jobs.claims if claim.job_ids] == [False, False]
+    assert desk.on.jobs.offers_ended == 1
     assert desk.worker.free == 0
 
 
@@ -113,6 +116,32 @@ async def test_what_jobs_has_not_told_of_a_broken_offer_is_claimed_with_its_inte
     assert (list(claim.intent_ids), claim.slots, list(claim.job_ids), claim.no_creates) == (offered, 2, [], False)
     await until(lambda: desk.on.jobs.offers == 2)
     assert not set(offered) & set(desk.offered[2:])
+
+
+async def test_slots_that_a_claim_under_way_asks_for_are_not_held_out(desk: Desk) -> None:
+    answering = asyncio.Event()
+    desk.on.jobs.hold_claims = answering
+    await desk.bells._deliver(Message("a", "b"))  # type: ignore[arg-type]
+    await until(lambda: desk.worker.asked == 2)
+    for number, intent_id in enumerate(desk.offered):
+        desk.grant(f"job {number}", intent_id)
+    await until(lambda: len(desk.begun) == 2)
+    await holds(lambda: len(desk.offered) == 2, 0.3)
+    answering.set()
+    await until(lambda: len(desk.offered) == 3)  # no job was granted: two are free
+
+
+async def test_a_broken_offer_of_which_all_slots_were_taken_needs_no_claim(desk: Desk) -> None:
+    for number, intent_id in enumerate(desk.offered):
+        desk.grant(f"job {number}", intent_id)
+    await until(lambda: len(desk.begun) == 2)
+    desk.on.bucket.usable.clear()  # no more are held out
+    await until(lambda: desk.worker.free == 2)
+    claims = len(desk.on.jobs.claims)
+    desk.on.jobs.granting.put_nowait(grpc.StatusCode.UNAVAILABLE)
+    desk.on.bucket.usable.set()
+    await until(lambda: desk.on.jobs.offers >= 2)
+    assert len(desk.on.jobs.claims) == claims
 
 
 async def test_a_jobs_service_that_knows_no_offers_costs_nothing_but_them(desk: Desk) -> None:

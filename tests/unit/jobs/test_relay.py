@@ -66,9 +66,11 @@ class Table:
     def __init__(self, credit: int, *, backlog: bool) -> None:
         self.answer = credit, backlog, list[Ring]()
         self.looks = 0
+        self.heard = True
 
     async def ring(self, *, heard: bool) -> tuple[int, bool, list[Ring]]:
         self.looks += 1
+        self.heard = heard
         return self.answer
 
 
@@ -94,7 +96,7 @@ async def test_while_there_is_credit_a_claim_is_no_reason_for_a_look():
     table = Table(credit=2, backlog=False)
     async with looking(table) as relay:
         assert await looks_after(table, relay.wake_for_room) == 1
-        assert relay.take_credit(3) == 2
+        assert relay.take_credit(3).jobs == 2
         assert await looks_after(table, relay.wake_for_room) == 2
 
 
@@ -109,6 +111,34 @@ async def test_a_new_job_beyond_the_credit_is_looked_for_where_all_that_was_due_
     table = Table(credit=0, backlog=False)
     async with looking(table) as relay:
         assert await looks_after(table, relay.wake_for_more) == 2
+
+
+async def test_credit_comes_back_for_what_was_begun_unless_a_look_or_a_job_that_is_due_came_between():
+    table = Table(credit=5, backlog=False)
+    async with looking(table) as relay:
+        relay.return_credit(relay.take_credit(5), 5)
+        assert relay.take_credit(9).jobs == 5
+        table.answer = 0, True, []
+        taken = relay.take_credit(0)
+        assert await looks_after(table, relay.wake) == 2
+        relay.return_credit(taken, 5)
+        assert relay.take_credit(1).jobs == 0
+        table.answer = 5, False, []
+        assert await looks_after(table, relay.wake) == 3
+        relay.wake_for_more()
+        assert relay.take_credit(1).jobs == 0
+
+
+async def test_what_nobody_would_hear_of_is_not_rung_for_and_not_looked_for_again_and_again():
+    table = Table(credit=5, backlog=True)
+    bell = Bell()
+    bell.up = False
+    relay = Relay(table, bell, 60)
+    async with running(relay.run()):
+        relay.wake()
+        await until(lambda: table.looks == 1)
+        assert await looks_after(table, relay.wake_for_more) == 1
+        assert (table.heard, relay.heard, relay.take_credit(1).jobs) == (False, False, 0)
 
 
 async def test_the_sweeper_sweeps_after_a_sweep_that_failed():

@@ -127,7 +127,8 @@ class WorkerServiceServicer:
         commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
         are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
         add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-        intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
+        intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
+        whatever is due with all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,8 @@ class WorkerServiceStub:
     commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
     are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
     add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-    intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
+    intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
+    whatever is due with all of them.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -105,7 +106,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
     are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
     add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-    intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
+    intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
+    whatever is due with all of them.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -168,7 +170,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
         are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
         add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-        intents that are left may have been used: once that half of a period is over the worker claims whatever is due with all of them.
+        intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
+        whatever is due with all of them.
         """
 
     @_abc_1.abstractmethod
