@@ -1,13 +1,12 @@
-"""What a job costs in counts, in short forms of rows b and j: a change that makes it dearer is seen without a quiet machine."""
+"""What a job costs, in a short flood and a short quiet hour: a change that makes it dearer is seen without a quiet machine."""
 
 import json
 import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.accepting import one_client
 from bench.limits import bare_requests
-from bench.measure import completed
+from bench.measure import begun, completed
 from bench.rig import rig
 from bench.run import Run
 from bench.settings import Settings
@@ -18,6 +17,11 @@ RECORDED = Path(__file__).with_name("guard.json")
 
 SECONDS = 2.0
 ROUNDS = 3
+QUIET_RATE = 20.0
+"""Jobs a second of the quiet hour: each comes by itself, and costs what it costs on any machine."""
+
+LEAST = {"quiet messages": 0.1, "messages": 0.09}
+"""What counts as recorded at least: most jobs begin without a message, but those that find no slot held out do not."""
 
 NOISE = {
     "quiet statements": 0.2,
@@ -48,7 +52,7 @@ async def figures(servers: Servers) -> dict[str, float]:
     async with rig(servers) as running:
         run = Run(Settings(seconds=SECONDS, rounds=ROUNDS, peers=()), running, lambda line: print(line, flush=True))
         await run.by_turns("b", "guard", "jobs/s", [running.ours], lambda subject: completed(run, subject, Workers()))
-        await run.by_turns("j", "guard", "jobs/s", [running.ours], lambda subject: one_client(run, subject))
+        await run.by_turns("j", "guard", "jobs/s", [running.ours], lambda subject: begun(run, subject, Workers(), QUIET_RATE))
         bare = [sum((await bare_requests(run, "starlette", "POST")).cpu.values()) for _ in range(ROUNDS)]
         flood, quiet = (run.book.line(row, "guard", running.ours.name) for row in ("b", "j"))
     assert flood is not None
@@ -60,7 +64,8 @@ async def figures(servers: Servers) -> dict[str, float]:
 def compared(measured: dict[str, float]) -> list[Compared]:
     """Each beside what was recorded."""
     recorded = json.loads(RECORDED.read_text())
-    return [Compared(name, measured[name], recorded[name] * (1 + noise)) for name, noise in NOISE.items()]
+    usual = {name: max(recorded[name], LEAST.get(name, 0.0)) for name in NOISE}
+    return [Compared(name, measured[name], usual[name] * (1 + noise)) for name, noise in NOISE.items()]
 
 
 def record(measured: dict[str, float]) -> None:

@@ -80,6 +80,15 @@ async def test_priority_goes_first_within_a_tenant_and_age_within_a_priority(dri
     assert claimed == [order["urgent"], order["old"], order["young"], order["idle"]]
 
 
+async def test_where_no_ring_is_heard_a_look_tells_how_things_stand_and_marks_nothing(driver):
+    await note_worker(driver, slots=4)
+    assert await driver.store.ring(heard=False) == (4, False, [])
+    job_id = await driver.add()
+    before = await driver.row(job_id)
+    assert await driver.store.ring(heard=False) == (4, True, [])
+    assert await driver.row(job_id) == before
+
+
 async def test_a_claim_grants_at_most_its_slots_and_makes_the_rest_due_at_once(driver):
     await note_worker(driver, slots=10)
     ids = [await driver.add() for _ in range(5)]
