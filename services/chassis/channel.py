@@ -1,6 +1,7 @@
 """gRPC as every service calls it: a channel that heals."""
 
 import json
+from collections.abc import Sequence
 
 import grpc
 
@@ -26,17 +27,19 @@ CONNECT_SECONDS = 5
 """How long the making of a connection may take before it is tried anew; gRPC itself would wait for 20 s."""
 
 
-def channel(target: HostPort, tls: ClientTls | None = None) -> grpc.aio.Channel:
+def channel(target: HostPort, tls: ClientTls | None = None, *, once: Sequence[str] = ()) -> grpc.aio.Channel:
     """A channel to every address of `target` that says it serves, in turn. A call whose server went away is repeated.
 
     With `tls`, servers have to show a certificate for the host's name.
 
-    Every call needs a timeout of its own; every RPC of ours may be repeated.
+    Every call needs a timeout of its own. Every RPC of ours may be repeated, but for those of `once`, as package.Service/Method.
     """
+    services_and_methods = [method.split("/") for method in once]
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],
         "healthCheckConfig": {"serviceName": ""},  # a server that is to end says so before it does
         "methodConfig": [
+            {"name": [{"service": service, "method": method} for service, method in services_and_methods]},
             {
                 "name": [{}],
                 "retryPolicy": {
@@ -47,7 +50,7 @@ def channel(target: HostPort, tls: ClientTls | None = None) -> grpc.aio.Channel:
                     # CANCELLED is what a server that stops makes of a call that reaches it then. Our own cancellations end a call.
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
-            }
+            },
         ],
         "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},  # half of them may be spent at once, by all that was under way
     }

@@ -22,7 +22,7 @@ from generator.hosts import AllowedHosts
 from generator.jobs_client import JobsClient
 from generator.leash import Leash
 from generator.lookup import Lookups
-from generator.offers import Offers
+from generator.offers import OFFER, Offers
 from generator.poller import Poller
 from generator.reads import ReadBudget
 from generator.replicate_api import replicate_api
@@ -46,7 +46,8 @@ async def main(settings: Settings) -> int:
     log.info("generator.started", worker_id=worker_id, host=socket.gethostname(), slots=settings.slots)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(exporting_traces("generator", settings, worker_id))
-        stub = WorkerServiceStub(await stack.enter_async_context(channel(settings.jobs_address, settings.jobs_tls)))
+        to_jobs = channel(settings.jobs_address, settings.jobs_tls, once=[OFFER])
+        stub = WorkerServiceStub(await stack.enter_async_context(to_jobs))
         jobs = JobsClient(stub, settings.worker_token.get_secret_value(), worker_id)
         api = await stack.enter_async_context(replicate_api(str(settings.replicate_url), token))
         bucket = await stack.enter_async_context(

@@ -98,6 +98,8 @@ class Claims:
                     await bell.acknowledge()
                 elif not grants:  # a lane without budget, say: no slot is what its other jobs wait for
                     bell.rests_until = 0.0
+        finally:
+            self._worker.asked = 0
 
     async def _claim_due(self) -> None:
         """Claims whatever is due. Where all that was asked for came there is more, and the next free slot asks again at once."""
@@ -110,6 +112,8 @@ class Claims:
         else:
             self._more_due = len(grants) >= slots
             self._worker.take(grants, asked_at)
+        finally:
+            self._worker.asked = 0
 
     def _slots(self, most: int) -> int:
         """How many jobs to ask for. One at least, as jobs wants it: with no slot free that may bring one prediction to follow, and
@@ -119,11 +123,10 @@ class Claims:
 
     async def _claim(self, job_ids: Sequence[str], slots: int, intent_ids: Sequence[str]) -> Sequence[Grant]:
         no_creates = not self._bucket.usable.is_set() or self._worker.free <= 0
-        self._worker.asked = slots
+        self._worker.asked = slots  # until the claim, with all of its tries, is over
         try:
             return await self._jobs.claim(job_ids, slots, intent_ids, no_creates=no_creates, timeout=CLAIM_SECONDS)
         finally:
-            self._worker.asked = 0
             # Not all generators should ask in the same moment.
             self._ask_at = time.monotonic() + self._leash.timing.silence_seconds * random.uniform(0.8, 1.2)  # noqa: S311
 

@@ -20,6 +20,9 @@ from mediagen.jobs.v1 import worker_pb2 as pb
 
 log = structlog.get_logger()
 
+OFFER = "mediagen.jobs.v1.WorkerService/Offer"
+"""The call. gRPC must not repeat it by itself: its intents may be used."""
+
 MOST_SLOTS = 100
 """How many slots are held out at most: as many as one claim asks for, in case it has to find out what became of them."""
 
@@ -92,6 +95,7 @@ class Offers:
                 self._set_left(self._left | dict.fromkeys(more, self._spoken_at))
                 with contextlib.suppress(asyncio.InvalidStateError):  # it has ended; how, `taking` tells
                     await call.write(pb.OfferRequest(worker_id=self._jobs.worker_id, intent_ids=more))
+                    self._spoken_at = time.monotonic()  # by then jobs may use them
             async with asyncio.timeout(END_SECONDS):
                 await call.done_writing()
                 await taking
@@ -117,6 +121,8 @@ class Offers:
             # Its intent was recorded after that: it had been offered for so long by then.
             self._worker.take([grant], min(offered_at + grant.offered_seconds, time.monotonic()))
         self._set_left(self._left)
+        if len(self._left) <= self._room() // 2:
+            self._worker.changed.set()  # more can be held out
 
     async def _lost(self, error: Exception) -> None:
         """Takes what was begun in slots of which jobs has said nothing, once it begins nothing more in them."""
@@ -128,7 +134,7 @@ class Offers:
                 return
         intent_ids = list(self._left)
         if not intent_ids:
-            return
+            return  # a claim without any would be one of whatever is due
         await asyncio.sleep(self._spoken_at + self._leash.timing.heartbeat_seconds * SILENT - time.monotonic())
         try:
             async for attempt in stamina.retry_context(

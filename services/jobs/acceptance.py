@@ -112,11 +112,12 @@ class Acceptance:
                 if job.id in rows:
                     log.info("job.accepted", tenant_id=str(job.tenant_id), **_ids(job))
             begun = self._begin(items, slots, rows, began)
-        self._relay.ring([Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in rung if job.id in rows])
-        if len(begun) + len(rung) < len(jobs):
+        rings = [Ring(str(job.id), job.request_id or "", job.traceparent or "") for job in rung if job.id in rows]
+        self._relay.ring(rings)
+        if len(rows) > len(begun) + len(rings):
             self._relay.wake_for_more()
         else:
-            self._relay.return_credit(credit, len(begun))
+            self._relay.return_credit(credit, credit.jobs - len(rings))
         return {job_id: Accepted(job_id, {**row, **NOT_BEGUN} if job_id in begun else row) for job_id, row in rows.items()}
 
     def _begin(

@@ -17,8 +17,8 @@ from chassis.errors import FieldViolation, invalid_argument
 from jobs.timing import Timing
 from mediagen.jobs.v1.worker_pb2 import Grant
 
-MOST_SLOTS = 1000
-"""Slots that one worker may hold out at a time."""
+MOST_SLOTS = 128
+"""Slots that one worker may hold out at a time: as many jobs as a claim may be answered with, if it has to ask for them again."""
 
 LAPSE = 1 / 2
 """After how long without a word a worker's slots are not used any more, as a share of the heartbeat's period."""

@@ -42,7 +42,7 @@ class Relay:
         self._ended = asyncio.Event()
 
     def take_credit(self, jobs: int) -> Credit:
-        """How many of `jobs` new jobs may be begun or rung for without a look at the table. None while anything older is due."""
+        """How many of `jobs` new jobs may be begun or rung for without a look at the table. None where the last saw any due."""
         taken = min(jobs, self._credit)
         self._credit -= taken
         return Credit(taken, self._looks)
@@ -66,8 +66,12 @@ class Relay:
         self._woken.set()
 
     def wake_for_more(self) -> None:
-        """A new job is due. Where the last look found no room for what was due before, it is found when there is some."""
-        self._credit = 0
+        """A new job is due. Where the last look found no room for what was due before, it is found when there is some.
+
+        Where it cannot be rung for, it waits for a claim, and none that is newer may begin before.
+        """
+        if not self._bell.up:
+            self._nothing_known()
         if not self._full:
             self.wake()
 
@@ -84,7 +88,7 @@ class Relay:
                     await self._woken.wait()
             self._woken.clear()
             self._full = False
-            heard = self._bell.up
+            heard, look = self._bell.up, self._looks
             try:
                 credit, backlog, rung = await self._store.ring(heard=heard)
             except AppError as error:
@@ -95,11 +99,12 @@ class Relay:
                 log.exception("relay.failed")
                 self._nothing_known()
                 continue
-            self._looks += 1
             if rung:
                 failpoint("jobs.relay.rung")
                 self._bell.ring(rung)
-            self._credit = 0 if backlog else max(0, credit)
+            overtaken = look != self._looks  # by a job that is due since
+            self._looks += 1
+            self._credit = 0 if backlog or overtaken else max(0, credit)
             self._full = backlog and (credit <= 0 or not heard)
             if backlog and not self._full:
                 self.wake()

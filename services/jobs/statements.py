@@ -12,9 +12,9 @@ MAX_CLAIMS = 8
 RING_LIMIT = 256
 """How many jobs one tick of the relay rings for."""
 
-ROOM = " AND n.turn <= (SELECT CASE WHEN creates = 0 OR NOT $1 THEN 1 ELSE creates + 32 END FROM allowed)"
-"""Locks no more rows than there is room for: where there is none, or nobody would hear, one that tells of a backlog; else some
-more, as another instance may have the first ones."""
+ROOM = " AND $1 AND n.turn <= (SELECT CASE WHEN creates = 0 THEN 1 ELSE creates + 32 END FROM allowed)"
+"""Locks no more rows than there is room for: where there is none, one that tells of a backlog; else some more, as another instance
+may have the first ones. None at all where nobody would hear."""
 
 COUNTED = (
     "AND l.creates_per_minute > 0 AND EXISTS (SELECT FROM input WHERE intent_id IS NOT NULL) "

@@ -1,4 +1,4 @@
-"""Every statement over jobs that is hot or changes a state. `transition` and `claim` run the one statement that writes states.
+"""Every statement over jobs that is hot or changes a state. `transition` and `claim` run the one statement that changes states.
 
 Each call is one statement and one transaction, over as many jobs as came together.
 """
@@ -162,10 +162,14 @@ class Store:
             return begun
         left = [intent_id for intent_id in intent_ids if intent_id not in used]
         try:
-            return begun + await self._claimed(self._sql.claim_due, worker, slots, no_creates, left)
+            granted = await self._claimed(self._sql.claim_due, worker, slots, no_creates, left)
         except asyncpg.UniqueViolationError as error:
             _used_before(error, 1)
-            return (await self._begun_by(worker, intent_ids))[1]
+            granted = []
+        if len(granted) < slots:  # what it repeats may have been committed only now
+            used = {row["intent_id"] for row in granted}
+            granted += (await self._begun_by(worker, [intent_id for intent_id in left if intent_id not in used]))[1]
+        return begun + granted
 
     async def _claimed(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         rows = await self._database.fetch(statement, *arguments)

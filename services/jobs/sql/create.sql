@@ -56,7 +56,7 @@ intents AS (
     SELECT intent_id, id, lane, attempt, epoch, fingerprint FROM accepted WHERE state = 'submitting'
 ),
 tokens_taken AS (
-    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM accepted WHERE state = 'submitting'), 
+    UPDATE lanes l SET create_tokens = lane.tokens - (SELECT count(*) FROM accepted WHERE state = 'submitting'),
         creates_refilled_at = greatest(l.creates_refilled_at, now())
     FROM lane WHERE l.name = lane.name AND NOT lane.paused AND EXISTS (SELECT FROM accepted WHERE state = 'submitting')
 )

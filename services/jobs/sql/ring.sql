@@ -14,10 +14,11 @@ chosen AS (
 ),
 rung AS (
     UPDATE jobs j SET rings = least(10, j.rings + 1), next_dispatch_at = now() + make_interval(secs => {ring}) * power(2, least(j.rings, 5))
-    FROM chosen c WHERE $1::bool AND j.id = c.id AND (c.state <> 'queued' OR c.n <= (SELECT creates FROM allowed))
+    FROM chosen c WHERE j.id = c.id AND (c.state <> 'queued' OR c.n <= (SELECT creates FROM allowed))
     RETURNING j.id::text, j.request_id, j.traceparent, j.state
 )
 SELECT a.creates - (SELECT count(*) FROM rung WHERE state = 'queued')::int AS credit,
-    (SELECT count(*) FROM chosen) > (SELECT count(*) FROM rung) OR (SELECT count(*) FROM chosen) >= {limit} AS backlog,
+    (SELECT count(*) FROM chosen) > (SELECT count(*) FROM rung) OR (SELECT count(*) FROM chosen) >= {limit}
+        OR NOT $1 AND EXISTS (SELECT FROM due_creates) AS backlog,
     r.id, coalesce(r.request_id, '') AS request_id, coalesce(r.traceparent, '') AS traceparent
 FROM allowed a LEFT JOIN rung r ON true

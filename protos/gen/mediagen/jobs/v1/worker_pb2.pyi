@@ -293,11 +293,11 @@ class Grant(_message.Message):
     prediction_id: _builtins.str
     """Replicate's id of the prediction to follow (attach)."""
     intent_age_seconds: _builtins.float
-    """Seconds since the intent was committed (attach, reconcile); 0 where this very claim recorded it, more where its answer was lost
+    """Seconds since the intent was committed (attach, reconcile); 0 where this very claim or offer recorded it, more where its answer was lost
     and this is a repeat (create).
     """
     intent_id: _builtins.str
-    """The intent whose create is to be looked up (reconcile), or that this claim recorded (create); empty for a create without."""
+    """The intent whose create is to be looked up (reconcile), or that this claim or offer recorded (create); empty for a create without."""
     settle_in_seconds: _builtins.float
     """Seconds until an absence from the list may count (reconcile); not above 0 where it may already."""
     request_id: _builtins.str
@@ -309,9 +309,9 @@ class Grant(_message.Message):
     lookup_begun_at: _builtins.int
     """When the look-up that this grant asks for began (reconcile): microseconds by the database's clock, to be repeated in its report."""
     cancel_after_seconds: _builtins.float
-    """As IntentResult.cancel_after_seconds, where this claim recorded the intent."""
+    """As IntentResult.cancel_after_seconds, where the intent is recorded already."""
     webhook_token: _builtins.str
-    """As IntentResult.webhook_token, where this claim recorded the intent."""
+    """As IntentResult.webhook_token, where the intent is recorded already."""
     offered_seconds: _builtins.float
     """Seconds from when jobs heard of an offered intent until it began to record it; 0 in the answer to a claim."""
     def __init__(

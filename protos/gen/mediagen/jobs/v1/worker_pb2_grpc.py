@@ -30,7 +30,8 @@ class WorkerServiceStub:
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 
@@ -107,7 +108,8 @@ class WorkerServiceServicer:
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 
@@ -123,12 +125,12 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Offer(self, request_iterator, context):
-        """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
-        commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
-        are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
-        add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-        intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
-        whatever is due with all of them.
+        """Offer holds slots out to this instance of jobs: what it accepts while it knows of nothing that is due, it may begin in one of
+        them in the same commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the
+        intent that it took. They are used while the worker was heard of within half a heartbeat's period, so it sends an empty
+        message where there is nothing to add. It ends the offer by ending its messages: an answer that ends with OK was the whole of
+        it. After any other end some of the intents that are left may have been used: once that half of a period is over, and what
+        was being committed then is committed, the worker claims whatever is due with all of them. It must not be repeated as it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,7 +286,8 @@ class WorkerService:
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 

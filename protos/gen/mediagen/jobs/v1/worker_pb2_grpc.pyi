@@ -31,7 +31,8 @@ class WorkerServiceStub:
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 
@@ -47,12 +48,12 @@ class WorkerServiceStub:
     same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
     """
     Offer: _grpc.StreamStreamMultiCallable[_worker_pb2.OfferRequest, _worker_pb2.OfferResponse]
-    """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
-    commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
-    are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
-    add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-    intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
-    whatever is due with all of them.
+    """Offer holds slots out to this instance of jobs: what it accepts while it knows of nothing that is due, it may begin in one of
+    them in the same commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the
+    intent that it took. They are used while the worker was heard of within half a heartbeat's period, so it sends an empty
+    message where there is nothing to add. It ends the offer by ending its messages: an answer that ends with OK was the whole of
+    it. After any other end some of the intents that are left may have been used: once that half of a period is over, and what
+    was being committed then is committed, the worker claims whatever is due with all of them. It must not be repeated as it was.
     """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -89,7 +90,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 
@@ -102,12 +104,12 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     same intents is granted them again, as nothing can have been sent by them; a claim with others is not.
     """
     Offer: _aio.StreamStreamMultiCallable[_worker_pb2.OfferRequest, _worker_pb2.OfferResponse]  # type: ignore[assignment]
-    """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
-    commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
-    are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
-    add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-    intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
-    whatever is due with all of them.
+    """Offer holds slots out to this instance of jobs: what it accepts while it knows of nothing that is due, it may begin in one of
+    them in the same commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the
+    intent that it took. They are used while the worker was heard of within half a heartbeat's period, so it sends an empty
+    message where there is nothing to add. It ends the offer by ending its messages: an answer that ends with OK was the whole of
+    it. After any other end some of the intents that are left may have been used: once that half of a period is over, and what
+    was being committed then is committed, the worker claims whatever is due with all of them. It must not be repeated as it was.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatRequest, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Heartbeat extends the leases that it names; leases that it omits expire. It also says which jobs the worker lost, which it must
@@ -143,7 +145,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     metadata `authorization: Bearer <worker token>` on every call, UNAUTHENTICATED otherwise.
 
     Every report is fenced by the job's epoch, which each claim raises: a worker whose epoch has passed changes nothing, and learns
-    it as a value (Result), not as an error. Every call may be repeated: an effect that is already there is answered with OK again.
+    it as a value (Result), not as an error. Every call but Offer may be repeated: an effect that is already there is answered with OK
+    again.
     All reports come in batches, and each entry has a result in its own place.
     """
 
@@ -166,12 +169,12 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_worker_pb2.OfferRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.OfferResponse], _abc.AsyncIterator[_worker_pb2.OfferResponse]]:
-        """Offer holds slots out to this instance of jobs: what it accepts while nothing older is due, it begins in one of them in the same
-        commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the intent that it took. They
-        are used while the worker was heard of within half a heartbeat's period, so it sends an empty message where there is nothing to
-        add. It ends the offer by ending its messages: an answer that ends with OK was the whole of it. After any other end some of the
-        intents that are left may have been used: once that half of a period is over, and what was committed in it, the worker claims
-        whatever is due with all of them.
+        """Offer holds slots out to this instance of jobs: what it accepts while it knows of nothing that is due, it may begin in one of
+        them in the same commit, within the account's budget. Each intent that the worker sends is one slot, and each grant names the
+        intent that it took. They are used while the worker was heard of within half a heartbeat's period, so it sends an empty
+        message where there is nothing to add. It ends the offer by ending its messages: an answer that ends with OK was the whole of
+        it. After any other end some of the intents that are left may have been used: once that half of a period is over, and what
+        was being committed then is committed, the worker claims whatever is due with all of them. It must not be repeated as it was.
         """
 
     @_abc_1.abstractmethod
