@@ -53,9 +53,11 @@ DASHBOARD = Dashboard(
             [
                 Panel(
                     "Rings",
-                    "Jobs that were rung for, and the messages that named them. Good: as many rings as jobs; more are repetitions.",
+                    "Jobs that were rung for, the messages that named them, and the jobs that began at once and need no ring. "
+                    "Good: begun at once and rung for are together as many as accepted; more rings are repetitions.",
                     "ops",
                     [
+                        Query("sum(rate(mediagen_jobs_begun_at_once_total{SCOPE}[$__rate_interval]))", "jobs begun at once"),
                         Query("sum(rate(mediagen_jobs_rung_total{SCOPE}[$__rate_interval]))", "jobs rung for"),
                         Query("sum(rate(mediagen_rabbitmq_published_total{SCOPE}[$__rate_interval]))", "messages"),
                         Query("sum(rate(mediagen_jobs_accepted_total{SCOPE}[$__rate_interval]))", "jobs accepted"),
