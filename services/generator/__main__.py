@@ -66,6 +66,7 @@ async def main(settings: Settings) -> int:
         public_url = str(settings.webhook_url) if settings.webhook_url else None
         tools = Tools(jobs, api, leash, poller, budget, Lookups(api, budget), storing, bucket, public_url)
         worker = Worker(jobs, leash, budget, bucket, settings.slots, partial(run_job, tools=tools))
+        bucket.on_failed = worker.changed.set  # slots that are held out are taken back
         bells = Bells(worker.changed)
         health = Health(worker, poller, leash)
         await stack.enter_async_context(serving_metrics("generator", settings.metrics_listen, live=health.live, ready=health.ready))

@@ -10,7 +10,7 @@ import datetime
 import random
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -75,6 +75,8 @@ class Bucket:
         self._proven_at = -float("inf")
         self.usable = asyncio.Event()
         """Set while the bucket takes writes, as far as is known. It has to be proven once after the start."""
+        self.on_failed: Callable[[], None] = lambda: None
+        """Called whenever it takes none any more."""
 
     async def put(self, key: str, body: AsyncIterator[bytes] | bytes, size: int, content_type: str) -> None:
         """Stores `size` bytes under `key` and checks that the bucket has them; raises StorageFailed."""
@@ -90,6 +92,7 @@ class Bucket:
         self.usable.clear()
         bucket_up.set(0)
         self._failed.set()
+        self.on_failed()
 
     async def watch(self) -> None:
         """Makes the bucket where it is missing, and probes it whenever it is in doubt, until it takes writes. Runs for ever."""
