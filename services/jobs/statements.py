@@ -180,7 +180,8 @@ def _ended_by_time(timing: Timing) -> dict[str, str]:
 def _swept(verb: str, where: str) -> str:
     return (
         f"SELECT s.ord, s.id AS job_id, '{verb}'::text AS verb, 'sweeper' AS actor, {_nothing_from('worker')} "  # noqa: S608
-        f"FROM unnest(ARRAY(SELECT id FROM jobs WHERE {where} LIMIT 500 FOR UPDATE SKIP LOCKED)) WITH ORDINALITY AS s (id, ord)"
+        f"FROM unnest(ARRAY(SELECT id FROM (SELECT id FROM jobs WHERE {where} LIMIT 500 FOR UPDATE SKIP LOCKED) e ORDER BY id)) "
+        "WITH ORDINALITY AS s (id, ord)"
     )
 
 

@@ -18,13 +18,13 @@ due_creates AS (
     WHERE t.tenant_id IS NOT NULL
 ),
 due_unattended AS (
-    SELECT j.id FROM jobs j
+    SELECT j.id, j.next_dispatch_at FROM jobs j
     WHERE j.next_dispatch_at IS NOT NULL AND j.state IN ('submitted', 'unknown') AND j.next_dispatch_at <= now()
-    ORDER BY j.next_dispatch_at LIMIT {unattended}
+    ORDER BY j.next_dispatch_at, j.id LIMIT {unattended}
 ),
 due AS MATERIALIZED (
     SELECT j.id, j.state, j.request_id, n.turn FROM (
-        SELECT id, 0 AS turn FROM due_unattended
+        SELECT id, 1 - row_number() OVER (ORDER BY next_dispatch_at DESC, id DESC) AS turn FROM due_unattended
         UNION ALL
         -- Chance decides between equal places: with one token at a time the first place is all that there is.
         (SELECT id, row_number() OVER (ORDER BY place, random()) FROM due_creates ORDER BY 2 LIMIT {limit})
