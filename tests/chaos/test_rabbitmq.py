@@ -75,13 +75,20 @@ async def rings(experiment: Experiment) -> float:
 
 
 async def rung_again(experiment: Experiment, rung: float) -> None:
-    """Waits until jobs rings again, which needs something to ring for."""
+    """Waits until jobs rings again, which needs something to ring for: a job that is refused once, as a new one begins without."""
 
-    async def more() -> bool:
-        await experiment.post(1, "to be rung for")
+    async def rang() -> bool:
         return await rings(experiment) > rung
 
+    async def more() -> bool:
+        await experiment.faults({"effect": "create_answer", "answer": "throttled_about", "retry_after": 1, "times": 1})
+        await experiment.post(1, "to be rung for")
+        with contextlib.suppress(AssertionError):
+            return await until(rang, 5)
+        return False
+
     await until(more, 60, what="jobs to ring again")
+    await experiment.faults()
 
 
 async def goes_on(experiment: Experiment, what: str) -> None:
