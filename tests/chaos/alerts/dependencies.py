@@ -14,6 +14,7 @@ from chaos.alerts.cause import causes
 from chaos.alerts.watched import Watched
 from chaos.proxy import Way
 from jobs.bell import DEAD_LETTERS, QUEUE
+from waiting import until
 
 GENERATORS = ("generator-1", "generator-2")
 PATIENT_CLIENTS = 30
@@ -118,6 +119,11 @@ async def a_transaction_is_left_open(system: Watched) -> AsyncIterator[None]:
         for pid in pids:
             processes.send(pid, signal.SIGSTOP)  # until the row is held: they would have claimed it by then
         try:
+
+            async def nobody_offers() -> bool:
+                return await system.experiment.metric("jobs", "mediagen_jobs_offered_slots") == 0
+
+            await until(nobody_offers)
             (job_id,) = await system.experiment.post(1, "held by a transaction")
             await connection.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", UUID(job_id))
         finally:
@@ -153,14 +159,20 @@ async def rabbitmq_runs_out_of_memory(system: Watched) -> AsyncIterator[None]:
 
 @causes("MediagenConfirmsSlow warning")
 async def rabbitmq_is_far_away(system: Watched) -> AsyncIterator[None]:
-    """Its answers take over a second, and jobs come steadily."""
+    """Its answers take over a second, and jobs come steadily that are refused once: a new one begins without a ring."""
     link = system.links.jobs_rabbitmq
     link.latency(1.2, Way.DOWN)
+
+    async def refused_once() -> None:
+        await system.experiment.faults({"effect": "create_answer", "answer": "throttled_about", "retry_after": 1, "times": 1})
+        await system.experiment.post(1, "rung for slowly")
+
     try:
-        async with system.repeating(lambda: system.experiment.post(1, "rung for slowly"), pause=0.3):
+        async with system.repeating(refused_once, pause=0.3):
             yield
     finally:
         link.heal()
+        await system.experiment.faults()
 
 
 @causes("MediagenDeadLetters warning")
