@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
 
 from chassis.settings import HostPort
 from chassis.tls import ClientTls, client_credentials
@@ -27,19 +28,19 @@ CONNECT_SECONDS = 5
 """How long the making of a connection may take before it is tried anew; gRPC itself would wait for 20 s."""
 
 
-def channel(target: HostPort, tls: ClientTls | None = None, *, once: Sequence[str] = ()) -> grpc.aio.Channel:
+def channel(target: HostPort, tls: ClientTls | None = None, *, once: Sequence[MethodDescriptor] = ()) -> grpc.aio.Channel:
     """A channel to every address of `target` that says it serves, in turn. A call whose server went away is repeated.
 
     With `tls`, servers have to show a certificate for the host's name.
 
-    Every call needs a timeout of its own. Every RPC of ours may be repeated, but for those of `once`, as package.Service/Method.
+    Every call needs a timeout of its own. Every RPC of ours may be repeated, but for those of `once`.
     """
-    services_and_methods = [method.split("/") for method in once]
+    not_repeated = {"name": [{"service": method.containing_service.full_name, "method": method.name} for method in once]}
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],
         "healthCheckConfig": {"serviceName": ""},  # a server that is to end says so before it does
         "methodConfig": [
-            {"name": [{"service": service, "method": method} for service, method in services_and_methods]},
+            *([not_repeated] if once else []),
             {
                 "name": [{}],
                 "retryPolicy": {

@@ -20,7 +20,7 @@ from mediagen.jobs.v1 import worker_pb2 as pb
 
 log = structlog.get_logger()
 
-OFFER = "mediagen.jobs.v1.WorkerService/Offer"
+OFFER = pb.DESCRIPTOR.services_by_name["WorkerService"].methods_by_name["Offer"]
 """The call. gRPC must not repeat it by itself: its intents may be used."""
 
 MOST_SLOTS = 100

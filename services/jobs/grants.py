@@ -9,6 +9,9 @@ from jobs.store import NewJob
 from jobs.timing import Timing
 from mediagen.jobs.v1.worker_pb2 import MODE_ATTACH, MODE_CREATE, MODE_RECONCILE, Grant
 
+MAX_GRANTS = 128
+"""Jobs that one claim is answered with: the largest of them together stay within one message."""
+
 MODES = {"claim": MODE_CREATE, "begin": MODE_CREATE, "attach": MODE_ATTACH, "reconcile": MODE_RECONCILE}
 """What each verb of a claim asks for."""
 

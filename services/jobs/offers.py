@@ -14,11 +14,9 @@ from uuid import UUID
 from prometheus_client import Gauge
 
 from chassis.errors import FieldViolation, invalid_argument
+from jobs.grants import MAX_GRANTS
 from jobs.timing import Timing
 from mediagen.jobs.v1.worker_pb2 import Grant
-
-MOST_SLOTS = 128
-"""Slots that one worker may hold out at a time: as many jobs as a claim may be answered with, if it has to ask for them again."""
 
 LAPSE = 1 / 2
 """After how long without a word a worker's slots are not used any more, as a share of the heartbeat's period."""
@@ -70,8 +68,8 @@ class Offer:
         self.heard_at = time.monotonic()
         known = {slot.intent_id for slot in self._slots} | self._used
         for intent_id in intent_ids:
-            if intent_id in known or len(known) >= MOST_SLOTS:
-                violation = FieldViolation("intent_ids", f"must be different ones, and at most {MOST_SLOTS} at a time")
+            if intent_id in known or len(known) >= MAX_GRANTS:  # a worker may have to claim them all
+                violation = FieldViolation("intent_ids", f"must be different ones, and at most {MAX_GRANTS} at a time")
                 raise invalid_argument([violation])
             known.add(intent_id)
             if not self._closed:

@@ -29,9 +29,6 @@ from mediagen.jobs.v1 import worker_pb2, worker_pb2_grpc
 log = structlog.get_logger()
 
 MAX_BATCH = 1000
-MAX_GRANTS = 128
-"""Jobs that one claim is answered with: the largest of them together stay within one message."""
-
 MAX_STATUS = 40
 LOOK_AGAIN_SECONDS = 0.5
 
@@ -84,7 +81,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         worker = parse_uuid(request.worker_id, "worker_id")
         if not 1 <= request.slots <= MAX_BATCH:
             raise invalid_argument([FieldViolation("slots", f"must be from 1 to {MAX_BATCH}")])
-        slots = min(request.slots, MAX_GRANTS)
+        slots = min(request.slots, grants.MAX_GRANTS)
         intents = tuple(parse_uuid(intent_id, "intent_ids") for intent_id in request.intent_ids)
         if intents and not len(set(intents)) == len(intents) == (len(request.job_ids) or request.slots):
             violation = FieldViolation("intent_ids", "must be none, or a different one for each of job_ids or else of slots")
