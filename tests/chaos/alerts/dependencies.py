@@ -159,20 +159,18 @@ async def rabbitmq_runs_out_of_memory(system: Watched) -> AsyncIterator[None]:
 
 @causes("MediagenConfirmsSlow warning")
 async def rabbitmq_is_far_away(system: Watched) -> AsyncIterator[None]:
-    """Its answers take over a second, and jobs come steadily that are refused once: a new one begins without a ring."""
+    """Its answers take over a second. Jobs come steadily, and half the creates are refused: a new one begins without a ring."""
     link = system.links.jobs_rabbitmq
+    refused = {"effect": "create_answer", "answer": "throttled_about", "retry_after": 1, "probability": 0.5}
     link.latency(1.2, Way.DOWN)
-
-    async def refused_once() -> None:
-        await system.experiment.faults({"effect": "create_answer", "answer": "throttled_about", "retry_after": 1, "times": 1})
-        await system.experiment.post(1, "rung for slowly")
-
     try:
-        async with system.repeating(refused_once, pause=0.3):
+        async with (
+            system.faults(refused | {"when": {"prompt": "[slowly]"}}),
+            system.repeating(lambda: system.experiment.post(1, "[slowly]"), pause=0.3),
+        ):
             yield
     finally:
         link.heal()
-        await system.experiment.faults()
 
 
 @causes("MediagenDeadLetters warning")
