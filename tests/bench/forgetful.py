@@ -1,8 +1,8 @@
 """A jobs service that keeps finished jobs for seconds: `python -m bench.forgetful serve`, with the settings of any jobs service.
 
-JOBS_RETENTION_SECONDS is a day at least, as what is deleted sooner is missed by look-ups and keys. A run of an hour that is to see
-jobs deleted has BENCH_RETENTION_SECONDS instead, and BENCH_FORGET_SECONDS for how often they are looked for. All else is the
-product's own, started by its own composition root: the statements, the batches, and the pauses between them.
+JOBS_RETENTION_SECONDS and the time that idempotency keys are kept are a day at least by default, and a job outlives its key. A run
+of an hour that is to see both deleted has BENCH_RETENTION_SECONDS instead, and BENCH_FORGET_SECONDS for how often they are looked
+for. All else is the product's own, started by its own composition root: the statements, the batches, and the pauses between them.
 """
 
 import os
@@ -13,8 +13,9 @@ from jobs import forgetting
 
 
 def keeping(retention_seconds: float) -> Any:
-    """In place of Forgetting: the product's own, whatever the settings say of retention."""
-    return lambda *arguments, **settings: forgetting.Forgetting(*arguments, **{**settings, "retention_seconds": retention_seconds})
+    """In place of Forgetting: the product's own, whatever the settings say of how long jobs and their keys are kept."""
+    short = {"idempotency_seconds": retention_seconds, "retention_seconds": retention_seconds}
+    return lambda *arguments, **settings: forgetting.Forgetting(*arguments, **{**settings, **short})
 
 
 if __name__ == "__main__":

@@ -54,11 +54,11 @@ def test_what_is_shared_counts_for_no_more_than_what_is_held():
     assert 0 < proportional(os.getpid()) <= resident(os.getpid())
 
 
-def test_the_retention_of_the_run_is_given_in_place_of_the_setting(monkeypatch):
+def test_the_retention_of_the_run_is_given_in_place_of_the_settings_for_jobs_and_their_keys(monkeypatch):
     given = {}
     monkeypatch.setattr(forgetful.forgetting, "Forgetting", lambda database, **settings: given.update(settings) or database)
     assert forgetful.keeping(600.0)("database", lease=30, idempotency_seconds=86_400, retention_seconds=0) == "database"
-    assert given == {"lease": 30, "idempotency_seconds": 86_400, "retention_seconds": 600.0}
+    assert given == {"lease": 30, "idempotency_seconds": 600.0, "retention_seconds": 600.0}
 
 
 def lasted(quarters: list[list[float]]) -> Book:
