@@ -73,11 +73,11 @@ async def run_job(held: Held, tools: Tools) -> str:
     except PredictionGone:
         # Permanent: records outlive their data at Replicate, so this one belongs to another account or another server, where it may
         # well be alive. Another attempt would pay for a second one.
-        lost = pb.FAILURE_KIND_CANCELED if held.cancel.is_set() else pb.FAILURE_KIND_PERMANENT
+        lost = pb.FAILURE_KIND_CANCELED if held.cancel.done() else pb.FAILURE_KIND_PERMANENT
         return await fail(held, tools, bound.prediction_id, lost, "prediction_lost", "Replicate has no record of the prediction.")
     failpoint("generator.prediction.ended")
     log.info("prediction.ended", status=prediction["status"])
-    if held.cancel.is_set():
+    if held.cancel.done():
         return await fail(held, tools, bound.prediction_id, pb.FAILURE_KIND_CANCELED, "canceled", "", prediction)
     match prediction["status"]:
         case "succeeded":
@@ -137,9 +137,8 @@ async def follow(held: Held, bound: Bound, tools: Tools) -> Prediction:
         held.progress, held.provider_status = progress if progress is not None else held.progress, status
 
     ended = tools.poller.follow(bound.prediction_id, bound.created_at, changed)
-    asked = asyncio.ensure_future(held.cancel.wait())
     limit = tools.leash.timing.prediction_seconds * OVERTIME - bound.age_seconds
-    waiting: set[asyncio.Future[Any]] = {ended, asked}
+    waiting: set[asyncio.Future[Any]] = {ended, held.cancel}
     try:
         done, _ = await asyncio.wait(waiting, timeout=max(0.0, limit), return_when=asyncio.FIRST_COMPLETED)
         if ended in done:
@@ -147,7 +146,6 @@ async def follow(held: Held, bound: Bound, tools: Tools) -> Prediction:
         log.info("prediction.canceling", over_its_limit=not done)
         return await _cancelled(bound.prediction_id, ended, tools)
     finally:
-        asked.cancel()
         if not ended.cancel() and not ended.cancelled():
             ended.exception()  # seen, also where nobody waits for it any more
 
@@ -244,15 +242,16 @@ async def fail(
 async def _unless_canceled(held: Held, storing: Coroutine[Any, Any, list[pb.StoredOutput]]) -> list[pb.StoredOutput] | None:
     """What `storing` returns, or None where the job's end was asked for first: a bucket that is away must not delay a cancel."""
     task = asyncio.ensure_future(storing)
-    asked = asyncio.ensure_future(held.cancel.wait())
-    waiting: set[asyncio.Future[Any]] = {task, asked}
+    waiting: set[asyncio.Future[Any]] = {task, held.cancel}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
     finally:
-        for future in waiting:
-            future.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        elif not task.cancelled():
+            task.exception()  # seen, also where this one is cancelled
 
 
 def predict_seconds(prediction: Prediction) -> float | None:

@@ -61,7 +61,8 @@ class Storing:
                 except UnusableOutput as error:
                     return error
 
-        results = await asyncio.gather(*(one(index, source) for index, source in enumerate(sources)))
+        copies = [one(index, source) for index, source in enumerate(sources)]
+        results = await asyncio.gather(*copies) if len(copies) > 1 else [await copies[0]]  # most jobs make one: no task for it
         stored = [result for result in results if isinstance(result, StoredOutput)]
         for result in results:
             if isinstance(result, UnusableOutput):
