@@ -36,14 +36,15 @@ def _upgrade(connection: Connection) -> None:
     connection.commit()
     try:
         current = MigrationContext.configure(connection).get_current_revision()
+        connection.commit()  # within a transaction of ours Alembic would begin none
         if current is not None and current not in _known():
             log.info("schema.newer", schema=current, code=schema_of_code())  # on the way back to an older version
             return
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.commit()
     finally:
+        connection.rollback()  # of the migration that failed, if one has
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
         connection.commit()
 
@@ -51,11 +52,14 @@ def _upgrade(connection: Connection) -> None:
 async def migrate(engine: AsyncEngine) -> None:
     """Runs every migration that is missing; a newer schema is left alone.
 
-    Raises StartupError where the database stays away for WAIT_SECONDS.
+    Raises StartupError where the database stays away for WAIT_SECONDS, or refuses a migration; those before it stay.
     """
     await wait_for_database(engine)
     async with engine.connect() as connection:
-        await connection.run_sync(_upgrade)
+        try:
+            await connection.run_sync(_upgrade)
+        except DBAPIError as error:
+            raise StartupError(f"the schema could not be migrated, try again: {error.orig or error}") from error
 
 
 async def wait_for_database(engine: AsyncEngine) -> None:

@@ -162,7 +162,7 @@ class Ours:
 
     async def clean(self) -> None:
         """As Subject. A new plan of every statement follows, so that a warm-up has to."""
-        await self.connection.execute("TRUNCATE jobs, idempotency_keys, provider_inbox CASCADE")
+        await self.connection.execute("TRUNCATE jobs, submissions, job_events, idempotency_keys, provider_inbox")
         await self.fill("succeeded", BASE)
         for table in ("jobs", "submissions", "job_events", "idempotency_keys"):
             await self.connection.execute(f"VACUUM (ANALYZE) {table}")

@@ -98,7 +98,7 @@ async def row_q(run: Run) -> None:
 
 async def _fill(ours: Ours, jobs: int) -> None:
     """Half of them finished, each with its key and what a webhook has said of it, half waiting."""
-    await ours.connection.execute("TRUNCATE jobs, idempotency_keys, provider_inbox CASCADE")
+    await ours.connection.execute("TRUNCATE jobs, submissions, job_events, idempotency_keys, provider_inbox")
     await ours.fill("succeeded", jobs // 2)
     await ours.fill("queued", jobs - jobs // 2)
     await ours.connection.execute(

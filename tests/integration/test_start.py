@@ -1,5 +1,6 @@
 """How services start: a wrong or missing setting, a taken port, no database or an old schema is one line and exit code 2."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -7,8 +8,11 @@ import sys
 
 import asyncpg
 import pytest
+from alembic import command as alembic
 
 import ports
+from jobs import migrate
+from jobs.database import make_engine
 from services import ROOT
 
 TOKEN = "a-worker-token-of-tests"
@@ -123,6 +127,58 @@ def test_migrating_twice_and_at_once_is_migrating_once(empty_postgres_url):
     }
     running = [subprocess.Popen([sys.executable, "-m", "jobs", "migrate"], env=environment) for _ in range(3)]
     assert [one.wait(60) for one in running] == [0, 0, 0]
+    assert start("jobs", "migrate", JOBS_DATABASE_URL=empty_postgres_url).returncode == 0
+
+
+async def migrated_to(revision: str, url: str) -> None:
+    """As the version before did."""
+    config = migrate._config()
+    engine = make_engine(url)
+    async with engine.connect() as connection:
+
+        def upgrade(within):
+            config.attributes["connection"] = within
+            alembic.upgrade(config, revision)
+
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+async def test_a_migration_that_needs_a_table_waits_for_who_reads_it_and_lets_everybody_else_through(empty_postgres_url):
+    await migrated_to("0002", empty_postgres_url)
+    reader, another = [await asyncpg.connect(empty_postgres_url) for _ in range(2)]
+    reading = reader.transaction()
+    await reading.start()
+    await reader.execute("SELECT FROM job_events")  # as a dump does, for hours
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}/services:{ROOT}/protos/gen"}
+    migrating = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "jobs", "migrate"), env=environment | {"JOBS_DATABASE_URL": empty_postgres_url}
+    )
+    try:
+        until = asyncio.get_running_loop().time() + 6
+        while asyncio.get_running_loop().time() < until:
+            await another.execute("SELECT FROM jobs", timeout=5)
+            await asyncio.sleep(0.02)
+        assert migrating.returncode is None
+        await reading.rollback()
+        assert await migrating.wait() == 0
+        assert not await another.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = 'job_events_job_id_fkey'")
+    finally:
+        await asyncio.gather(reader.close(), another.close())
+
+
+async def test_a_migration_that_fails_is_undone_and_told_of_in_a_line(empty_postgres_url):
+    await migrated_to("0002", empty_postgres_url)
+    connection = await asyncpg.connect(empty_postgres_url)
+    try:
+        await connection.execute("ALTER TABLE job_events RENAME CONSTRAINT job_events_job_id_fkey TO another")
+        ended = start("jobs", "migrate", JOBS_DATABASE_URL=empty_postgres_url)
+        assert_one_line(ended, "could not be migrated", "job_events_job_id_fkey")
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
+        assert await connection.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = 'submissions_job_id_fkey'") == 1
+        await connection.execute("ALTER TABLE job_events RENAME CONSTRAINT another TO job_events_job_id_fkey")
+    finally:
+        await connection.close()
     assert start("jobs", "migrate", JOBS_DATABASE_URL=empty_postgres_url).returncode == 0
 
 

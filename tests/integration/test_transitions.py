@@ -142,6 +142,8 @@ async def test_the_database_refuses_to_leave_a_final_state_and_to_lower_epoch_or
         job_id = await driver.reach(state)
         with pytest.raises(asyncpg.PostgresError, match="final"):
             await driver.set(job_id, "state = 'queued', finished_at = NULL, version = version + 1, next_dispatch_at = now()")
+        with pytest.raises(asyncpg.PostgresError, match="final"):
+            await driver.set(job_id, """outputs = '["another"]', version = version + 1""")
     job_id = await driver.reach(State.SUBMITTED)
     for change in ("epoch = epoch - 1", "version = version - 1"):
         with pytest.raises(asyncpg.PostgresError, match="never go back"):
