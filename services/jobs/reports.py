@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from google.protobuf.json_format import MessageToDict
 
 from chassis.errors import FieldViolation, invalid_argument
 from jobs.store import Report
@@ -29,6 +28,9 @@ LOOKUPS = {
     pb.LOOKUP_OUTCOME_EMPTY: "empty",
     pb.LOOKUP_OUTCOME_UNREADABLE: "unreadable",
 }
+
+STORED = [(field.name, field.has_presence) for field in pb.StoredOutput.DESCRIPTOR.fields]
+"""What is kept of an output: the name of each field, and whether it may be absent."""
 
 MAX_DELAY = 86_400.0
 MAX_MESSAGE = 4000
@@ -129,10 +131,10 @@ def _report(one: Any, worker: UUID, verb: str, **fields: Any) -> Report:
 
 
 def _outputs(outputs: Iterable[pb.StoredOutput]) -> str:
-    kept = [MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True) for one in outputs]
-    for one in kept:
-        one["size"] = int(one["size"])  # int64 is a string in proto JSON
-    return orjson.dumps(kept).decode().replace("\\u0000", "")  # PostgreSQL keeps no such character
+    kept = [{name: getattr(one, name) for name, optional in STORED if not optional or one.HasField(name)} for one in outputs]
+    for one in kept:  # an escape of it, as in the JSON text of a value, is text like any other
+        one.update({name: value.replace("\0", "") for name, value in one.items() if isinstance(value, str) and "\0" in value})
+    return orjson.dumps(kept).decode()
 
 
 def storable(text: str, limit: int = MAX_MESSAGE) -> str | None:
