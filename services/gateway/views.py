@@ -89,4 +89,4 @@ def _time(message: Message, field: str) -> datetime | None:
     if not message.HasField(field):
         return None
     at: Timestamp = getattr(message, field)
-    return _EPOCH + timedelta(0, at.seconds, at.nanos // 1000)  # unnamed: a third faster, and a job has six
+    return _EPOCH + timedelta(0, at.seconds, at.nanos // 1000)  # by their places: to name them takes half as long again

@@ -28,6 +28,9 @@ TRACE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{0,255}")
 
+_canonical = json.JSONEncoder(sort_keys=True)
+"""Its text must stay as it is: hashes of it are stored with keys. Not orjson: this keeps every digit of integers beyond 64 bits."""
+
 
 def check_spec(spec: jobs_pb2.JobSpec, request_id: str = "") -> None:
     """Raises INVALID_ARGUMENT that names every field of the request which is wrong."""
@@ -109,10 +112,9 @@ def _wrong_metadata(spec: jobs_pb2.JobSpec) -> str | None:
 
 def request_sha256(spec: jobs_pb2.JobSpec) -> bytes:
     """What makes two requests the same: their meaning, not their spelling. Compared when an Idempotency-Key comes again."""
-    # json, not orjson: it keeps every digit of integers beyond 64 bits
     parameters = json.loads(spec.parameters or "{}")
     parts = [spec.prompt, spec.model, parameters, spec.priority, spec.deadline_seconds, dict(spec.metadata)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+    return hashlib.sha256(_canonical.encode(parts).encode()).digest()
 
 
 def stored_request(spec: jobs_pb2.JobSpec) -> str:

@@ -4,8 +4,7 @@ Each call is one statement and one transaction, over as many jobs as came togeth
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -14,15 +13,14 @@ import structlog
 from jobs import metrics
 from jobs.bell import Ring
 from jobs.database import Database
-from jobs.statements import REPORT_TYPES, compose
+from jobs.statements import compose
 from jobs.timing import Timing
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Report:
-    """What is asked of one job: a verb of states.py, and what the verb needs. One column of sql/transition.sql each."""
+class Report(NamedTuple):
+    """What is asked of one job: a verb of states.py, and what the verb needs. The columns of sql/transition.sql, in their order."""
 
     job_id: UUID
     verb: str
@@ -46,8 +44,7 @@ class Report:
     """When the look-up began, as its worker was told: microseconds by the database's clock."""
 
 
-@dataclass(frozen=True)
-class ClaimCall:
+class ClaimCall(NamedTuple):
     """One worker's claim."""
 
     worker: UUID
@@ -58,9 +55,8 @@ class ClaimCall:
     """For each job the intent that a create is granted with; none where intents are recorded apart."""
 
 
-@dataclass(frozen=True)
-class NewJob:
-    """One job to accept."""
+class NewJob(NamedTuple):
+    """One job to accept. The first columns of sql/create.sql, in their order."""
 
     id: UUID
     tenant_id: UUID
@@ -98,9 +94,8 @@ class Store:
 
         Where a statement fails as a whole, as when two jobs bind one prediction at once, its reports are applied one by one.
         """
-        columns = zip(*[[getattr(report, name) for name in REPORT_TYPES] for report in reports], strict=True)
         try:
-            rows = await self._database.fetch(self._sql.transition, *[list(column) for column in columns])
+            rows = await self._database.fetch(self._sql.transition, *[list(column) for column in zip(*reports, strict=True)])
         except asyncpg.PostgresError as error:
             if len(reports) == 1 and not repeated and isinstance(error, asyncpg.UniqueViolationError):
                 return await self.transition(reports, repeated=True)  # what it collided with is committed now, and seen this time
@@ -219,8 +214,7 @@ class Store:
         and with the intents of `begun`, where the lane lets them; the `input` of those that were is in their rows. The others of
         them are due. Raises UniqueViolationError where an intent was used before.
         """
-        names = [field.name for field in fields(NewJob)]
-        columns = [[getattr(job, name) for job in jobs] for name in names]
+        columns = [list(column) for column in zip(*jobs, strict=True)]
         marks = [len(begun) <= place < rung for place in range(len(jobs))]
         nobody = [None] * (len(jobs) - len(begun))
         workers, intents = [worker for worker, _ in begun], [intent_id for _, intent_id in begun]

@@ -79,6 +79,9 @@ def attempt_view(attempt: dict[str, Any]) -> jobs_pb2.Attempt:
 
 
 def _set(stamp: Timestamp, at: datetime) -> None:
-    """As its FromDatetime does, for times with a zone, in a quarter of the time: a job has six, and times were half of a view."""
-    since = at - _EPOCH
+    """As its FromDatetime does, in a quarter of the time: a job has six, and they were half of a view.
+
+    asyncpg gives times in UTC, and `infinity`, which somebody may pause a lane with, without a zone.
+    """
+    since = at.replace(tzinfo=UTC) - _EPOCH
     stamp.seconds, stamp.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000

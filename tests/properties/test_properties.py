@@ -273,7 +273,7 @@ class Machine(Bench):
         job_id = self.job(number)
         row, before = self.now.jobs[str(job_id)], self.now
         report = Report(job_id, verb, "stale", self.workers[0], row["epoch"] - 1, None, row["prediction_id"])
-        assert self.tell(replace(report, intent_id=self.new_id()) if verb == "intend" else report)["result"] in ("stale", "ok")
+        assert self.tell(report._replace(intent_id=self.new_id()) if verb == "intend" else report)["result"] in ("stale", "ok")
         assert self.now.jobs[str(job_id)] == before.jobs[str(job_id)]
 
     # --- what the provider does
