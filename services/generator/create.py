@@ -112,7 +112,7 @@ def _withheld(held: Held, intent: _Intent, leash: Leash, bucket: Bucket) -> pb.R
         return not_sent(held.grant, intent.id, "the generator ends")
     if held.settled:
         return not_sent(held.grant, intent.id, "the lease had passed")
-    if held.cancel.done() or intent.cancel_after_seconds <= 0:
+    if held.end_asked.done() or intent.cancel_after_seconds <= 0:
         return not_sent(held.grant, intent.id, "the job's end was asked for, or its deadline had passed")
     if not bucket.usable.is_set():
         return not_sent(held.grant, intent.id, "the bucket is away", STORAGE_DOWN_SECONDS)

@@ -17,7 +17,7 @@ class Held:
 
     grant: Grant
     """The job, its epoch, and what is asked."""
-    cancel: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    end_asked: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done once its end was asked for: a future, as waiting for it takes no task of its own."""
     progress: float | None = None
     """How far its prediction is, from 0 to 1."""
@@ -42,12 +42,12 @@ class Held:
     def __post_init__(self) -> None:
         """A grant may come with its cancellation."""
         if self.grant.cancel_requested:
-            self.ask_cancel()
+            self.ask_end()
 
-    def ask_cancel(self) -> None:
+    def ask_end(self) -> None:
         """Its end is asked for, maybe not for the first time."""
-        if not self.cancel.done():
-            self.cancel.set_result(None)
+        if not self.end_asked.done():
+            self.end_asked.set_result(None)
 
     def heartbeat_entry(self) -> HeldJob:
         """Its entry in a heartbeat: what has changed since the last one that was answered."""

@@ -73,11 +73,11 @@ async def run_job(held: Held, tools: Tools) -> str:
     except PredictionGone:
         # Permanent: records outlive their data at Replicate, so this one belongs to another account or another server, where it may
         # well be alive. Another attempt would pay for a second one.
-        lost = pb.FAILURE_KIND_CANCELED if held.cancel.done() else pb.FAILURE_KIND_PERMANENT
+        lost = pb.FAILURE_KIND_CANCELED if held.end_asked.done() else pb.FAILURE_KIND_PERMANENT
         return await fail(held, tools, bound.prediction_id, lost, "prediction_lost", "Replicate has no record of the prediction.")
     failpoint("generator.prediction.ended")
     log.info("prediction.ended", status=prediction["status"])
-    if held.cancel.done():
+    if held.end_asked.done():
         return await fail(held, tools, bound.prediction_id, pb.FAILURE_KIND_CANCELED, "canceled", "", prediction)
     match prediction["status"]:
         case "succeeded":
@@ -138,7 +138,7 @@ async def follow(held: Held, bound: Bound, tools: Tools) -> Prediction:
 
     ended = tools.poller.follow(bound.prediction_id, bound.created_at, changed)
     limit = tools.leash.timing.prediction_seconds * OVERTIME - bound.age_seconds
-    waiting: set[asyncio.Future[Any]] = {ended, held.cancel}
+    waiting: set[asyncio.Future[Any]] = {ended, held.end_asked}
     try:
         done, _ = await asyncio.wait(waiting, timeout=max(0.0, limit), return_when=asyncio.FIRST_COMPLETED)
         if ended in done:
@@ -242,7 +242,7 @@ async def fail(
 async def _unless_canceled(held: Held, storing: Coroutine[Any, Any, list[pb.StoredOutput]]) -> list[pb.StoredOutput] | None:
     """What `storing` returns, or None where the job's end was asked for first: a bucket that is away must not delay a cancel."""
     task = asyncio.ensure_future(storing)
-    waiting: set[asyncio.Future[Any]] = {task, held.cancel}
+    waiting: set[asyncio.Future[Any]] = {task, held.end_asked}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None

@@ -62,7 +62,7 @@ class Storing:
                     return error
 
         copies = [one(index, source) for index, source in enumerate(sources)]
-        results = await asyncio.gather(*copies) if len(copies) > 1 else [await copies[0]]  # most jobs make one: no task for it
+        results = [await copies[0]] if len(copies) == 1 else await asyncio.gather(*copies)  # most jobs make one: no task for that
         stored = [result for result in results if isinstance(result, StoredOutput)]
         for result in results:
             if isinstance(result, UnusableOutput):

@@ -140,7 +140,7 @@ class Worker:
             if entry.job_id in lost:
                 self._drop(held)
             elif entry.job_id in cancel:
-                held.ask_cancel()
+                held.ask_end()
 
     async def drain(self, *asking: asyncio.Task[None]) -> None:
         """Gives back what is held: creates in flight are finished and recorded first, everything else stops at once.

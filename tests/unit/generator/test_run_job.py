@@ -128,7 +128,7 @@ def draining(on: Bench, job: Held) -> None:
 
 
 def to_be_canceled(on: Bench, job: Held) -> None:
-    job.ask_cancel()
+    job.ask_end()
 
 
 def lost(on: Bench, job: Held) -> None:
@@ -308,7 +308,7 @@ async def test_a_cancel_ends_the_prediction_and_then_the_job(on: Bench) -> None:
     job = held()
     running = asyncio.create_task(run_job(job, on.tools))
     await until(lambda: on.jobs.entries("RecordPrediction"))
-    job.ask_cancel()
+    job.ask_end()
     assert await running == "canceled"
     assert on.replicate.canceled == ["prediction-1"]
     assert [entry.kind for entry in on.jobs.entries("Fail")] == [pb.FAILURE_KIND_CANCELED]
@@ -328,7 +328,7 @@ async def test_a_cancel_does_not_wait_for_a_bucket_that_is_away(on: Bench) -> No
     job = held(pb.MODE_ATTACH, prediction_id="given")
     running = asyncio.create_task(run_job(job, on.tools))
     await holds(lambda: not running.done(), seconds=0.2)
-    job.ask_cancel()
+    job.ask_end()
     assert await running == "canceled"
 
 

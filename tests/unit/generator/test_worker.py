@@ -300,7 +300,7 @@ async def test_what_a_heartbeat_calls_lost_is_dropped_and_what_is_to_be_canceled
     await office.worker.heartbeat(1)
     await until(lambda: office.worker.free == 1)
     lost, cancel = office.begun
-    assert (lost.cancel.done(), cancel.cancel.done()) == (False, True)
+    assert (lost.end_asked.done(), cancel.end_asked.done()) == (False, True)
     assert office.on.jobs.entries("Release") == []
 
 
