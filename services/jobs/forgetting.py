@@ -14,7 +14,10 @@ from jobs.database import Database
 log = structlog.get_logger()
 
 FORGET_SECONDS = 10
-"""How long it rests between two looks for what is past its time. A minute's jobs, deleted at once, are felt by those that wait."""
+"""How long it rests between two rounds at least. A minute's jobs, deleted at once, would be felt by those that wait."""
+
+RESTS = 9
+"""How many times as long as a round took it rests at least: each walks past all that is old and not finished yet."""
 
 BATCH = 500
 """Rows that one statement deletes, or looks at."""
@@ -57,14 +60,17 @@ class Forgetting:
 
     async def run(self) -> None:
         """Does so for ever; while the database is away it only waits."""
+        took = 0.0
         while True:
-            await asyncio.sleep(FORGET_SECONDS)
+            await asyncio.sleep(max(FORGET_SECONDS, RESTS * took))
+            began = time.monotonic()
             try:
                 await self.once()
             except AppError as error:
                 log.warning("forgetting.waiting", error=error.message)
             except Exception:  # nothing depends on it: the service goes on, and it is tried again
                 log.exception("forgetting.failed")
+            took = time.monotonic() - began
 
     async def once(self) -> None:
         """Deletes all that is past its time as of now. Keys go before jobs: one that is remembered leads to a job that is there."""

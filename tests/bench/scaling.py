@@ -157,14 +157,14 @@ async def _before_a_queue(run: Run, waiting: int) -> None:
             assert 200 <= status < 300, body
 
         calls: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
-            f"claim of {CLAIM}": (CLAIMS // 2, claim),
+            f"claim of {CLAIM}": (CLAIMS, claim),
             "list of 50": (CALLS, lambda: ask(page)),
             "accept": (CALLS, lambda: ask(create)),
             "read": (CALLS, lambda: ask(next(next_read))),
         }
         for number in range(run.settings.rounds):
             if number:
-                await ours.fill("queued", CLAIMS * CLAIM)  # in place of those that the round before has claimed
+                await ours.fill("queued", (CLAIMS + 1) * CLAIM)  # in place of those that the round before has claimed
             for name, (count, call) in calls.items():
                 await one_by_one(max(5, count // 10) if number == 0 else 1, call)  # until its statements are planned everywhere
                 before = run.rig.meter.read()
