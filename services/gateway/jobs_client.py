@@ -17,11 +17,11 @@ from mediagen.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 CALL_SECONDS = 10.0
 """How long a call may take. One that finds no server waits for it as long, so that a restart of `jobs` fails no request."""
 
-BATCH = 24
+BATCH = 32
 """Requests in one call, at most. With all that wait in one call, the gateway and `jobs` would work in turns; the ids of far more
 would fit into the metadata that a server of ours takes."""
 
-LANES = 4
+LANES = 3
 """Calls of a kind that are under way at once for one API key."""
 
 WEBHOOK_SECONDS = 4.0
