@@ -1,8 +1,8 @@
 """A jobs service that keeps finished jobs for seconds: `python -m bench.forgetful serve`, with the settings of any jobs service.
 
-JOBS_RETENTION_SECONDS and the time that idempotency keys are kept are a day at least by default, and a job outlives its key. A run
-of an hour that is to see both deleted has BENCH_RETENTION_SECONDS instead, and BENCH_FORGET_SECONDS for how often they are looked
-for. All else is the product's own, started by its own composition root: the statements, the batches, and the pauses between them.
+JOBS_RETENTION_SECONDS is a day at least, and no less than idempotency keys are kept. A run of an hour that is to see both deleted
+has BENCH_RETENTION_SECONDS instead. All else is the product's own, started by its own composition root: the statements, the batches,
+and the pauses between them.
 """
 
 import os
@@ -19,10 +19,6 @@ def keeping(retention_seconds: float) -> Any:
 
 
 if __name__ == "__main__":
-    for module, name, double in (
-        (forgetting, "FORGET_SECONDS", float(os.environ["BENCH_FORGET_SECONDS"])),
-        (product, "Forgetting", keeping(float(os.environ["BENCH_RETENTION_SECONDS"]))),
-    ):
-        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
-        setattr(module, name, double)
+    assert hasattr(product, "Forgetting"), "the composition root has no Forgetting any more"
+    product.Forgetting = keeping(float(os.environ["BENCH_RETENTION_SECONDS"]))
     product.cli()

@@ -17,7 +17,6 @@ from bench.records import Sample
 from bench.run import Run
 from bench.starts import starts_after
 from bench.subjects import Subject, Workers
-from jobs.forgetting import FORGET_SECONDS
 
 SHARE = 0.6
 """Of the rate at which it completes jobs in a flood."""
@@ -81,7 +80,7 @@ async def row_l(run: Run) -> None:
     rate, seconds = SHARE * capacity.median(), 60 * run.settings.minutes
     count, every = intervals(seconds)
     try:
-        await ours.keeping(RETENTION_SHARE * seconds, min(FORGET_SECONDS, every))
+        await ours.keeping(RETENTION_SHARE * seconds)
         await warm(run, ours, Workers(), rate=rate)
         run.say(f"row l: {rate:.0f} jobs/s for {seconds / 60:g} min, each kept for {RETENTION_SHARE * seconds:.0f} s")
         await _last(run, rate, count, every)

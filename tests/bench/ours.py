@@ -106,9 +106,9 @@ class Ours:
         of = (number - 1) % self._jobs + 1
         return f"127.0.0.1:{self.stack.port(f'JOBS_{port}' if of == 1 else f'JOBS_{of}_{port}')}"
 
-    async def keeping(self, retention: float | None, every: float = 0.0) -> None:
-        """Lets finished jobs be kept for `retention` seconds from now on, and older ones be looked for `every` so many; with None
-        they are kept for ever, as in the beginning. Gateway and jobs service are new ones then, and no worker runs."""
+    async def keeping(self, retention: float | None) -> None:
+        """Lets finished jobs be kept for `retention` seconds from now on; with None for ever, as in the beginning. Gateway and jobs
+        service are new ones then, and no worker runs."""
         await self.working(None)
         jobs, gateway = self.stack.services.jobs(), self.stack.services.gateway()
         if retention is not None:
@@ -116,7 +116,6 @@ class Ours:
             jobs.environment |= {
                 "PYTHONPATH": os.pathsep.join([jobs.environment["PYTHONPATH"], str(self._tests)]),
                 "BENCH_RETENTION_SECONDS": str(retention),
-                "BENCH_FORGET_SECONDS": str(every),
             }
         for part in (gateway, jobs):  # gateways use jobs
             self.stack.stop(part.name)
