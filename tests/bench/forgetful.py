@@ -1,8 +1,8 @@
 """A jobs service that keeps finished jobs for seconds: `python -m bench.forgetful serve`, with the settings of any jobs service.
 
 JOBS_RETENTION_SECONDS is a day at least, and no less than idempotency keys are kept. A run of an hour that is to see both deleted
-has BENCH_RETENTION_SECONDS instead. All else is the product's own, started by its own composition root: the statements, the batches,
-and the pauses between them.
+has BENCH_RETENTION_SECONDS instead. All else is the product's own, started by its own composition root: statements, batches and
+the pauses between them.
 """
 
 import os
