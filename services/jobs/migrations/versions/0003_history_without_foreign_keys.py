@@ -1,7 +1,8 @@
 """A job's attempts and history go with it by a trigger, without foreign keys; and the guard is called only where it has to refuse.
 
-A foreign key is checked by a statement of its own for each row that is written: five for a job, and each of these rows is written
-by a statement that holds the job's own row. The guard was a function that each update called, to find nothing.
+A foreign key is checked by a statement of its own for each row that is written: eight for a job. Each row of its attempts and
+history is written by a statement that holds the job's own row; its key's tenant is the job's, which is still checked; and the lane
+is the only one that there is. The guard was a function that each update called, to find nothing.
 """
 
 import time
@@ -13,11 +14,14 @@ from sqlalchemy.exc import DBAPIError
 revision = "0003"
 down_revision = "0002"
 
+TABLES = "idempotency_keys, lanes, jobs, submissions, job_events, tenants"
+"""Those that are changed or referred to, in the order in which a create takes them."""
+
 TRIES = 30
 
 LOCK_MS = 1200
-"""How long a try waits for each table: longer than the second (deadlock_timeout) after which autovacuum makes way, and for all
-three less than the 5 s that a statement waits for a connection where those before it wait for us."""
+"""How long a try waits for each table: longer than the second (deadlock_timeout) after which autovacuum makes way. What comes
+meanwhile waits behind us: the rest of a try in which a table is in use, and for a second one as long again."""
 
 PAUSE_SECONDS = 1.0
 """How long everybody else has after a try that was in vain."""
@@ -29,8 +33,8 @@ NOT_NOW = ("55P03", "40P01")
 def upgrade() -> None:
     """Swaps them in one transaction. What it replaces serves the version before, too, whose deletions the trigger completes."""
     _lock()
-    op.execute("ALTER TABLE submissions DROP CONSTRAINT submissions_job_id_fkey")
-    op.execute("ALTER TABLE job_events DROP CONSTRAINT job_events_job_id_fkey")
+    for table, column in (("submissions", "job_id"), ("job_events", "job_id"), ("jobs", "lane"), ("idempotency_keys", "tenant_id")):
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_{column}_fkey")
     op.execute("""
         CREATE FUNCTION forget_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -62,7 +66,7 @@ def _lock() -> None:
         attempt = connection.begin_nested()
         try:
             connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_MS}"))
-            connection.execute(text("LOCK TABLE jobs, submissions, job_events IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(text(f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE"))
         except DBAPIError as error:
             attempt.rollback()
             if getattr(error.orig, "sqlstate", None) not in NOT_NOW or not tries_left:
