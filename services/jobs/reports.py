@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from google.protobuf.message import Message
 
 from chassis.errors import FieldViolation, invalid_argument
 from jobs.store import Report
@@ -130,7 +131,7 @@ def _report(one: Any, worker: UUID, verb: str, **fields: Any) -> Report:
     return Report(parse_uuid(one.job_id, "job_id"), verb, actor=str(worker), worker=worker, epoch=one.epoch, **fields)
 
 
-def _outputs(outputs: Iterable[pb.StoredOutput]) -> str:
+def _outputs(outputs: Iterable[Message]) -> str:
     kept = [{name: getattr(one, name) for name, optional in STORED if not optional or one.HasField(name)} for one in outputs]
     for one in kept:  # an escape of it, as in the JSON text of a value, is text like any other
         one.update({name: value.replace("\0", "") for name, value in one.items() if isinstance(value, str) and "\0" in value})
