@@ -164,6 +164,8 @@ async def test_a_migration_that_needs_a_table_waits_for_who_reads_it_and_lets_ev
         assert await migrating.wait() == 0
         assert not await another.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = 'job_events_job_id_fkey'")
     finally:
+        if migrating.returncode is None:
+            migrating.kill()
         await asyncio.gather(reader.close(), another.close())
 
 

@@ -18,6 +18,7 @@ TABLES = "idempotency_keys, lanes, jobs, submissions, job_events, tenants"
 """Those that are changed or referred to, in the order in which a create takes them."""
 
 TRIES = 30
+"""How often the tables are asked for: for about a minute where one is in use all the time."""
 
 LOCK_MS = 1200
 """How long a try waits for each table: longer than the second (deadlock_timeout) after which autovacuum makes way. What comes
