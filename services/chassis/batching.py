@@ -1,6 +1,7 @@
 """Natural batching: what waits while one flush is under way goes into the next one. Nothing waits when all is quiet."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -10,9 +11,8 @@ Outcome = TypeVar("Outcome")
 
 
 PACE_SECONDS = 0.01
-"""From one commit to the next of what comes all the time: jobs, what generators report of them, and webhooks. What was accepted
-together is told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs, and they are
-begun sooner than without it."""
+"""From one commit to the next of what comes all the time: what generators report of jobs, and webhooks. What was accepted together is
+told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs."""
 
 ENOUGH = 16
 """A flush of so many is worth its cost: it does not wait for more."""
@@ -48,8 +48,10 @@ class Batcher(Generic[Item, Outcome]):
         lanes: int = 1,
         key: Callable[[Item], Hashable] | None = None,
         pace: float = 0.0,
+        even: bool = False,
     ) -> None:
-        """`lanes` is how many flushes may be under way at once.
+        """`lanes` is how many flushes may be under way at once. Where they are `even`, none takes more than its lane's share of
+        what waits and what is under way: whoever flushes and whoever is asked then work side by side, however many come.
 
         Where items come all the time, a flush begins `pace` seconds after the one before, unless ENOUGH wait by then or no more
         come: what a flush costs is shared by more, and a machine that has much to do gets through with it sooner. One item after
@@ -60,6 +62,8 @@ class Batcher(Generic[Item, Outcome]):
         self._lanes = lanes
         self._key = key
         self._pace = pace
+        self._even = even
+        self._under_way = 0
         self._size = 1.0
         self._paced = False
         self._flushed_at = 0.0
@@ -88,14 +92,21 @@ class Batcher(Generic[Item, Outcome]):
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
+    def _most(self) -> int:
+        """How many the next flush may take."""
+        if not self._even:
+            return self._limit
+        return min(self._limit, math.ceil((len(self._waiting) + self._under_way) / self._lanes))
+
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
+        most = self._most()
         if self._key is None:
-            taken, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            taken, self._waiting = self._waiting[:most], self._waiting[most:]
             return taken
         taken, left = [], []
         for entry in self._waiting:
             key = self._key(entry[0])
-            if len(taken) < self._limit and key not in self._busy:
+            if len(taken) < most and key not in self._busy:
                 self._busy.add(key)
                 taken.append(entry)
             else:
@@ -114,6 +125,7 @@ class Batcher(Generic[Item, Outcome]):
             self._joining = False
         if batch := self._take():
             self._learn(len(batch))
+            self._under_way += len(batch)
             self._start()  # what was beyond the limit goes with another lane
         return batch
 
@@ -146,6 +158,7 @@ class Batcher(Generic[Item, Outcome]):
             except Exception as error:
                 outcomes = [error] * len(batch)
             finally:
+                self._under_way -= len(batch)
                 if self._key is not None:
                     self._busy.difference_update(self._key(item) for item, _ in batch)
             for (_, future), outcome in zip(batch, outcomes, strict=True):

@@ -12,7 +12,7 @@ import grpc
 import structlog
 
 from chassis import tracing
-from chassis.batching import PACE_SECONDS, Batcher
+from chassis.batching import Batcher
 from chassis.errors import AppError, FieldViolation, invalid_argument, unavailable
 from chassis.failpoints import failpoint
 from jobs import grants, metrics
@@ -26,6 +26,10 @@ from jobs.store import NewJob, Store
 from jobs.timing import Timing
 
 log = structlog.get_logger()
+
+PACE_SECONDS = 0.005
+"""From one commit of new jobs to the next where they come all the time. Half of what reports keep: nobody waits for a report, but
+a job begins with its commit. At a few hundred jobs a second p99 to start is 10 ms by it, not 16, at the same CPU (bench, row c)."""
 
 
 @dataclass(frozen=True)

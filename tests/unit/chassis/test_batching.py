@@ -54,6 +54,20 @@ async def test_a_batch_is_no_larger_than_its_limit():
     assert [len(batch) for batch in flushes.batches] == [2, 2, 1]
 
 
+async def test_even_flushes_share_what_waits_and_what_is_under_way():
+    flushes = Flushes()
+    batcher = Batcher(flushes, lanes=2, limit=4, even=True)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(6)]
+    await asyncio.sleep(0.01)
+    assert flushes.batches == [[0, 1, 2], [3, 4, 5]]  # not [0, 1, 2, 3], [4, 5]
+    tasks += [asyncio.create_task(batcher.submit(n)) for n in range(6, 14)]
+    flushes.gate.set()
+    assert await asyncio.gather(*tasks) == [10 * n for n in range(14)]
+    assert max(map(len, flushes.batches)) == 4
+    await batcher.submit(14)
+    assert flushes.batches[-1] == [14]  # what has ended counts no more
+
+
 async def test_an_outcome_that_is_an_exception_reaches_its_caller_alone():
     flushes = Flushes()
     flushes.gate.set()
