@@ -11,8 +11,8 @@ Outcome = TypeVar("Outcome")
 
 
 PACE_SECONDS = 0.01
-"""From one commit to the next of what comes all the time: what generators report of jobs, and webhooks. What was accepted together is
-told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs."""
+"""From one commit to the next of what comes all the time: what generators report of jobs, and webhooks. What was accepted together
+is told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs."""
 
 ENOUGH = 16
 """A flush of so many is worth its cost: it does not wait for more."""
