@@ -11,11 +11,14 @@ Outcome = TypeVar("Outcome")
 
 
 PACE_SECONDS = 0.01
-"""From one commit to the next of what comes all the time: what generators report of jobs, and webhooks. What was accepted together
-is told of, claimed and reported together as well: at a few hundred jobs a second that lowers what each costs."""
+"""From one commit to the next of what comes all the time: reports of generators, and webhooks. Fewer and larger commits lower what
+each costs, and what is read or told of a job by then is that much later."""
 
 ENOUGH = 16
 """A flush of so many is worth its cost: it does not wait for more."""
+
+FEW = 8
+"""So many are not divided: what a flush costs by itself is more than what it costs for them."""
 
 LOOKS = 3
 """How often a flush that waits for others looks whether any have come since; it goes once none have. A few clients that wait for
@@ -96,7 +99,7 @@ class Batcher(Generic[Item, Outcome]):
         """How many the next flush may take."""
         if not self._even:
             return self._limit
-        return min(self._limit, math.ceil((len(self._waiting) + self._under_way) / self._lanes))
+        return min(self._limit, max(FEW, math.ceil((len(self._waiting) + self._under_way) / self._lanes)))
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         most = self._most()

@@ -1,5 +1,5 @@
-"""Calls to `jobs`. Concurrent creates of one API key travel as one BatchCreateJobs, its reads as one BatchGetJobs, and webhooks, of
-whomever, as one BatchNoteWebhooks."""
+"""Calls to `jobs`. Concurrent creates of one API key travel as one BatchCreateJobs, its reads as BatchGetJobs, two at a time, and
+webhooks, of whomever, as one BatchNoteWebhooks."""
 
 import asyncio
 from collections import OrderedDict
@@ -29,7 +29,7 @@ READS = 64
 
 READ_LANES = 2
 """Calls with reads that are under way at once for one API key: the gateway passes on the answers of one while `jobs` works on the
-other. Each has half of the reads: with three calls, or as many in one as wait, 64 clients get a sixth less (bench, row e)."""
+other. Each has half of the reads: with three calls, or as many in one as wait, 64 clients got a sixth less when it was tried."""
 
 WEBHOOK_SECONDS = 4.0
 """How long a note of a webhook may take: its sender waits a few seconds for the answer, and comes again."""

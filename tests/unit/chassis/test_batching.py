@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from chassis.batching import ENOUGH, Batcher
+from chassis.batching import ENOUGH, FEW, Batcher
 
 
 class Flushes:
@@ -56,16 +56,41 @@ async def test_a_batch_is_no_larger_than_its_limit():
 
 async def test_even_flushes_share_what_waits_and_what_is_under_way():
     flushes = Flushes()
-    batcher = Batcher(flushes, lanes=2, limit=4, even=True)
-    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(6)]
-    await asyncio.sleep(0.01)
-    assert flushes.batches == [[0, 1, 2], [3, 4, 5]]  # not [0, 1, 2, 3], [4, 5]
-    tasks += [asyncio.create_task(batcher.submit(n)) for n in range(6, 14)]
+    batcher = Batcher(flushes, lanes=2, limit=100, even=True)
+    for _ in range(2):  # what has ended counts no more
+        flushes.batches.clear()
+        flushes.gate.clear()
+        tasks = [asyncio.create_task(batcher.submit(n)) for n in range(24)]
+        await asyncio.sleep(0.01)
+        assert [len(batch) for batch in flushes.batches] == [12, 12]
+        tasks += [asyncio.create_task(batcher.submit(n)) for n in range(24, 40)]
+        await asyncio.sleep(0.01)
+        flushes.gate.set()
+        assert await asyncio.gather(*tasks) == [10 * n for n in range(40)]
+        assert max(map(len, flushes.batches)) < 16
+
+
+async def test_even_flushes_keep_the_limit_and_do_not_divide_a_few():
+    flushes = Flushes()
     flushes.gate.set()
-    assert await asyncio.gather(*tasks) == [10 * n for n in range(14)]
-    assert max(map(len, flushes.batches)) == 4
-    await batcher.submit(14)
-    assert flushes.batches[-1] == [14]  # what has ended counts no more
+    batcher = Batcher(flushes, lanes=2, limit=9, even=True)
+    await batcher.submit_all(range(40))
+    assert max(map(len, flushes.batches)) == 9
+    flushes.batches.clear()
+    await batcher.submit_all(range(FEW))
+    assert [len(batch) for batch in flushes.batches] == [FEW]
+
+
+async def test_a_flush_that_fails_counts_no_more_for_even_ones():
+    async def fail(batch: list[int]) -> list[int | Exception]:
+        sizes.append(len(batch))
+        raise ValueError
+
+    sizes: list[int] = []
+    batcher = Batcher(fail, lanes=2, even=True)
+    for _ in range(2):
+        await asyncio.gather(*[batcher.submit(n) for n in range(24)], return_exceptions=True)
+    assert sizes == [12, 8, 4, 12, 8, 4]
 
 
 async def test_an_outcome_that_is_an_exception_reaches_its_caller_alone():
