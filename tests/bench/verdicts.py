@@ -131,6 +131,8 @@ def verdicts(book: Book, in_flight: int, waiting: int, few: int) -> Iterator[Ver
     quiet = (line("j", ONE_CLIENT), line("j", ONE_CLIENT, SEED))
     yield at_most("j", "p50 of an accept, 1 client, of the first design's", *quiet, "p50", 1.3, 1.1)
     yield at_most("j", "CPU of a job, 1 client, of the first design's", *quiet, "cpu", 1.6, 1.2)
+    alone = (line("j", QUIET), line("j", QUIET, SEED))
+    yield at_most("j", "CPU of a job at 20/s, of the first design's", *alone, "cpu", 1.6, 1.2)
     steady = (line("j", rate), line("j", rate, SEED))
     yield at_most("j", f"CPU of a job at {rate}, of the first design's", *steady, "cpu", 1.0, 0.7)
     yield from _lasting(judge)
