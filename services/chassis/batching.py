@@ -129,7 +129,7 @@ class Batcher(Generic[Item, Outcome]):
         if batch := self._take():
             self._learn(len(batch))
             self._under_way += len(batch)
-            self._start()  # what was beyond the limit goes with another lane
+            self._start()  # what was left goes with another lane
         return batch
 
     async def _others(self) -> None:

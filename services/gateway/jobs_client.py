@@ -22,8 +22,8 @@ BATCH = 64
 
 LANES = 2
 """Calls of a kind that are under way at once for one API key: the gateway passes on the answers of one while `jobs` works on the
-other. Each has half of the requests. With more calls, or as many requests in one as wait, 64 clients got a sixth less of reads and
-256 of creates, when it was tried."""
+other. Each has half of the requests. With three calls of up to 32, 64 clients got a sixth less of reads, and 256 of creates, when
+both were tried by turns."""
 
 WEBHOOK_SECONDS = 4.0
 """How long a note of a webhook may take: its sender waits a few seconds for the answer, and comes again."""
